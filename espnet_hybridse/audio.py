@@ -1,0 +1,88 @@
+"""Reading, checking, resampling and writing audio. Waveforms are float32 numpy arrays (T,)."""
+
+from pathlib import Path
+from typing import Optional, Tuple, Union
+
+import numpy as np
+import soundfile
+import soxr
+
+from espnet_hybridse.lists import atomic_path
+
+RATES = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
+"""The sampling rates of the challenge in Hz."""
+
+MIN_SECONDS = 0.1
+SILENCE_PEAK = 1e-5
+
+
+class BadAudio(ValueError):
+    """A file that cannot be used; the message is the reason written to the quarantine."""
+
+
+def check_rate(fs: int) -> int:
+    """Return `fs` when it is one of the seven rates, else raise a ValueError saying what to do."""
+    if fs not in RATES:
+        raise ValueError(
+            f"fs={fs} Hz is not one of {', '.join(map(str, RATES))}; "
+            "resample the audio, or use Enhancer / 'hybridse enhance', which take any rate"
+        )
+    return fs
+
+
+def nearest_rate(fs: int) -> int:
+    """The lowest supported rate that is not below `fs` Hz (48000 for anything above)."""
+    return next((rate for rate in RATES if rate >= fs), RATES[-1])
+
+
+def read_audio(path: Union[str, Path]) -> Tuple[np.ndarray, int]:
+    """Read a mono file that is fit for a stage: (T,) float32 and its rate in Hz.
+
+    Raises:
+        BadAudio: unreadable, multichannel, shorter than 0.1 s, silent, or with NaN or Inf.
+    """
+    try:
+        wav, fs = soundfile.read(str(path), dtype="float32", always_2d=True)
+    except Exception as error:  # libsndfile raises several types; each means "unreadable"
+        raise BadAudio(f"unreadable: {error}") from error
+    if wav.shape[1] != 1:
+        raise BadAudio(f"{wav.shape[1]} channels, expected 1")
+    return check_audio(wav[:, 0], fs), fs
+
+
+def check_audio(wav: np.ndarray, fs: int) -> np.ndarray:
+    """Return `wav` (T,) unchanged, or raise BadAudio with the reason it cannot be used."""
+    if wav.size < MIN_SECONDS * fs:
+        raise BadAudio(f"too short: {wav.size / fs:.3f} s, at least {MIN_SECONDS} s needed")
+    if not np.isfinite(wav).all():
+        raise BadAudio("NaN or Inf samples")
+    if np.abs(wav).max() < SILENCE_PEAK:
+        raise BadAudio("silent")
+    return wav
+
+
+def resample(wav: np.ndarray, fs: int, target_fs: int) -> np.ndarray:
+    """Resample (T,) with soxr (very high quality, linear phase, no delay)."""
+    if fs == target_fs:
+        return wav
+    return soxr.resample(wav, fs, target_fs, quality="VHQ").astype(np.float32)
+
+
+def fit_length(wav: np.ndarray, length: int) -> np.ndarray:
+    """Cut or zero-pad (T,) at its end to `length` samples."""
+    return wav[:length] if wav.size >= length else np.pad(wav, (0, length - wav.size))
+
+
+def write_audio(
+    path: Union[str, Path],
+    wav: np.ndarray,
+    fs: int,
+    subtype: str = "PCM_16",
+    container: Optional[str] = None,
+) -> None:
+    """Write (T,) or (T, C) atomically, peaks clipped at 1.
+
+    The container follows the suffix unless libsndfile's name of it is given.
+    """
+    with atomic_path(path) as tmp:
+        soundfile.write(str(tmp), np.clip(wav, -1.0, 1.0), fs, subtype=subtype, format=container)

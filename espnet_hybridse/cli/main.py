@@ -1,0 +1,59 @@
+"""Entry point of `hybridse`: finds the verb's module and runs it."""
+
+import argparse
+import importlib
+import logging
+import sys
+from typing import List, Optional
+
+from espnet_hybridse import __version__
+
+VERBS = {
+    "doctor": "print versions, what works, what is missing and how to install it",
+    "prepare": "stage 1: lists of speech, noise, wind and room responses",
+    "simulate": "stage 2: parameters, then rendering of noisy speech",
+    "check": "stage 3: lengths, rates, silence, duplicates and leaks between sets",
+    "tokenize": "stage 4: discrete tokens of clean speech",
+    "train": "stages 5, 6 and 8: train one of the three models",
+    "enhance": "stages 7 and 9: enhance a file, a folder or a wav.scp",
+    "score": "stage 10: metrics per utterance and on average",
+    "pack": "copy trained models into a folder that travels",
+    "plot": "stage 10: loss curves, and spectrograms of one utterance",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with every verb; a verb's own module is imported only when it is named."""
+    parser = argparse.ArgumentParser(
+        prog="hybridse", description="Universal speech enhancement with ESPnet."
+    )
+    parser.add_argument("--version", action="version", version=f"hybridse {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, text in VERBS.items():
+        verbs.add_parser(verb, help=text, add_help=False)
+    return parser
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run one verb; wrong use and bad input print one message and return 2."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    build_parser().parse_args(argv[:1])
+    verb = argv[0]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    module = importlib.import_module(f"espnet_hybridse.cli.{verb}")
+    parser = argparse.ArgumentParser(
+        prog=f"hybridse {verb}",
+        description=VERBS[verb],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    module.add_arguments(parser)
+    args = parser.parse_args(argv[1:])
+    try:
+        return module.run(args) or 0
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        print(f"hybridse {verb}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Preparation of one utterance for training: rate, level and a crop of every stream together."""
+
+from typing import Dict, Optional
+
+import numpy as np
+from espnet2.train.preprocessor import AbsPreprocessor
+
+from espnet_hybridse.audio import check_rate, fit_length
+from espnet_hybridse.data.crops import GRID_PER_SECOND, crop_grid
+
+WAVEFORMS = ("speech_mix", "speech_ref1", "speech_disc", "speech_gen")
+
+
+class HybridPreprocessor(AbsPreprocessor):
+    """ESPnet preprocessor `hybridse`.
+
+    Args:
+        train: random crops when true; the middle of the utterance when false.
+        chunk_s: crop in seconds; null keeps whole utterances.
+    """
+
+    def __init__(self, train: bool, chunk_s: Optional[float] = 3.0):
+        super().__init__(train)
+        if chunk_s is not None and chunk_s < 1.0 / GRID_PER_SECOND:
+            raise ValueError(f"chunk_s={chunk_s} s is below one 20 ms frame")
+        self.chunk_s = chunk_s
+
+    def __call__(self, uid: str, data: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        """Crop `speech_mix`, `speech_ref1`, … (T,) and `tokens` (N,) on one 20 ms grid.
+
+        `fs` (1,) becomes `utt2fs`, the name under which ESPnet's model expects it.
+        """
+        fs = check_rate(int(np.ravel(data.pop("fs"))[0]))
+        step = fs // GRID_PER_SECOND
+        streams = [name for name in WAVEFORMS if name in data]
+        samples = min(data[name].shape[0] for name in streams)
+        if self.chunk_s is None:
+            start, frames = 0, -(-samples // step)
+        else:
+            frames = crop_grid(samples, fs, self.chunk_s)
+            room = max(samples // step - frames, 0)
+            start = np.random.randint(room + 1) if self.train else room // 2
+        for name in streams:
+            cut = data[name][start * step : (start + frames) * step]
+            data[name] = fit_length(cut, frames * step).astype(np.float32)
+        if "tokens" in data:
+            data["tokens"] = np.ravel(data["tokens"])[start : start + frames]
+            if data["tokens"].shape[0] < frames:
+                raise ValueError(
+                    f"{uid}: {data['tokens'].shape[0]} tokens for {frames} frames; the tokens were "
+                    "made from other audio: run stage 4 again"
+                )
+        data["utt2fs"] = np.array([fs], dtype=np.int64)
+        return data

@@ -1,0 +1,1 @@
+"""The generative branch: semantic encoder, token language model and the refiner it steers."""

@@ -1,0 +1,257 @@
+"""The generative branch as one ESPnet separator: semantic prefix -> LM states -> refiner."""
+
+from collections import OrderedDict
+
+import torch
+from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
+from torch import Tensor, nn
+
+from espnet_hybridse.generative.decoding import decode
+from espnet_hybridse.generative.refiner import Refiner
+from espnet_hybridse.generative.semantic import SemanticEncoder
+from espnet_hybridse.generative.token_lm import TokenLM
+from espnet_hybridse.spectrum import WINDOW_MS, change_rate, n_fft, rate_of
+
+REFINER_FS = 16000
+"""Rate of the semantic encoder, the tokens and, as in the paper, of the refiner (Hz)."""
+
+EPS = 1e-10
+
+
+class ARRefiner(TFGridNetV3):
+    """Autoregressive token model and refiner (paper section 2.2, Fig. 1).
+
+    Works on the 40/20 ms spectrum of the degraded speech at its own rate. It is a TFGridNetV3 by
+    name only: stock ESPnet passes `fs` to encoder and decoder for instances of that class.
+
+    Args:
+        input_dim: not used; ESPnet passes the encoder's output size.
+        semantic: "wavlm" (paper), "s3prl" or "whisper".
+        semantic_conf: `model` and `layer` of SemanticEncoder; `layer: learned` learns a softmax
+            mix of all hidden states.
+        vocab_size: number of tokens (paper: 1024).
+        use_tokens: False leaves out the LM: the refiner attends to the adapter's output.
+        lm_layers, lm_dim, lm_heads, lm_ffn, lm_dropout, lm_positions: see TokenLM
+            (paper: 12 layers of 512).
+        channels, downs, blocks, hidden, heads, bidirectional, compression, mask_limit, residual:
+            see Refiner.
+        refiner_fs: 16000 as in the paper (nothing above 8 kHz comes out), or "native": the same
+            weights run over all bins of the input's rate.
+        state_noise: standard deviation, relative to the states' RMS, of noise on the states in
+            training, so that the refiner does not rely on gold tokens.
+        history_noise: share of history tokens replaced by random ones in training, against
+            errors that copy their predecessors.
+        free_running_prob: share of training batches whose history is decoded instead of gold.
+            Targets stay gold: tokens are bound to frames, so they stay right whatever came before.
+        temperature, top_k: sampling in decoding; 0 is greedy.
+
+    Raises:
+        ValueError: an option outside its range.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        semantic: str = "wavlm",
+        semantic_conf: dict | None = None,
+        vocab_size: int = 1024,
+        use_tokens: bool = True,
+        lm_layers: int = 12,
+        lm_dim: int = 512,
+        lm_heads: int = 8,
+        lm_ffn: int = 2048,
+        lm_dropout: float = 0.1,
+        lm_positions: str = "aligned",
+        channels: int = 64,
+        downs: int = 3,
+        blocks: int = 4,
+        hidden: int = 128,
+        heads: int = 4,
+        bidirectional: bool = False,
+        compression: float = 0.3,
+        mask_limit: float = 3.0,
+        residual: bool = False,
+        refiner_fs: int | str = REFINER_FS,
+        state_noise: float = 0.0,
+        history_noise: float = 0.0,
+        free_running_prob: float = 0.0,
+        temperature: float = 0.0,
+        top_k: int = 0,
+    ):
+        nn.Module.__init__(self)
+        if str(refiner_fs) not in ("16000", "native"):
+            raise ValueError(f"refiner_fs={refiner_fs!r} is not 16000 or 'native'")
+        for name, share in (
+            ("history_noise", history_noise),
+            ("free_running_prob", free_running_prob),
+        ):
+            if not 0.0 <= share <= 1.0:
+                raise ValueError(f"{name}={share} must lie in [0, 1]")
+        self.native = str(refiner_fs) == "native"
+        self.state_noise, self.history_noise = state_noise, history_noise
+        self.free_running_prob = free_running_prob
+        self.temperature, self.top_k = temperature, top_k
+
+        conf = dict(semantic_conf or {})
+        learned = conf.get("layer") == "learned"
+        if learned:
+            del conf["layer"]
+        encoder = SemanticEncoder(semantic, **conf)
+        # Kept out of the module registry: frozen weights belong neither to the optimiser nor to
+        # every checkpoint; _apply moves them with the rest.
+        object.__setattr__(self, "semantic", encoder)
+        self.layer_weights = nn.Parameter(torch.zeros(encoder.num_layers)) if learned else None
+        self.adapter = nn.Linear(encoder.dim, lm_dim)
+        self.lm = (
+            TokenLM(vocab_size, lm_layers, lm_dim, lm_heads, lm_ffn, lm_dropout, lm_positions)
+            if use_tokens
+            else None
+        )
+        self.refiner = Refiner(
+            lm_dim,
+            channels,
+            downs,
+            blocks,
+            hidden,
+            heads,
+            bidirectional,
+            compression,
+            mask_limit,
+            residual,
+        )
+        self.register_buffer(
+            "window", torch.hann_window(n_fft(REFINER_FS, WINDOW_MS["gen"])), persistent=False
+        )
+
+    @property
+    def num_spk(self) -> int:
+        return 1
+
+    def _apply(self, fn, recurse: bool = True):
+        self.semantic._apply(fn)
+        return super()._apply(fn, recurse)
+
+    def forward(
+        self, input: Tensor, ilens: Tensor, additional: dict | None = None
+    ) -> tuple[list[Tensor], Tensor, OrderedDict]:
+        """Enhance a batch of spectra.
+
+        Args:
+            input: (B, T, F) complex, F = fs / 50 + 1 of one of the seven rates; T >= 2.
+            ilens: (B,) valid frames; padding does not influence them.
+            additional: `tokens` (B, N) int64 with `tokens_lengths` (B,), at least T - 1 of each
+                utterance, for training; `free_running: True` decodes although they are there.
+
+        Returns:
+            [(B, T, F) complex64], ilens, and an OrderedDict: with tokens `token_logits`
+            (B, T - 1, V), `tokens`, `tokens_lengths` cut to T - 1 and `token_accuracy` or, where
+            the history was decoded, `free_running_accuracy`; where decoded, `decoded_tokens`.
+
+        Raises:
+            ValueError: F belongs to no rate, an utterance of one frame, or too few tokens.
+        """
+        additional = additional or {}
+        fs = rate_of(input.size(-1), WINDOW_MS["gen"])
+        ilens = ilens.to(input.device)
+        if int(ilens.min()) < 2:
+            raise ValueError("an utterance has less than 2 frames; at least 40 ms are needed")
+        valid = _mask(ilens, input.size(1))
+        x = torch.complex(input.real.float(), input.imag.float()) * valid[..., None]
+        x16 = change_rate(x, self.window.numel() // 2 + 1, REFINER_FS / fs)
+        rms = _rms(x16, ilens)
+
+        nlens = ilens - 1
+        states, others = self._states(x16 / rms, nlens, additional)
+        if self.native:
+            out = self.refiner(x * (REFINER_FS / fs) / rms, ilens, states, nlens)
+        else:
+            bins = min(input.size(-1), x16.size(-1))
+            out = self.refiner(x16[..., :bins] / rms, ilens, states, nlens)
+            out = change_rate(out, input.size(-1), 1.0)
+        out = out * (rms * (fs / REFINER_FS)) * valid[..., None]
+        return [out], ilens, others
+
+    def _states(self, x16: Tensor, nlens: Tensor, additional: dict) -> tuple[Tensor, OrderedDict]:
+        """Conditioning (B, N, H) of the refiner and what training and logs need."""
+        others = OrderedDict()
+        prefix = self._prefix(x16, nlens)
+        if self.lm is None:
+            return self._noisy(prefix), others
+        history = targets = _targets(additional, nlens)
+        if self._decodes(targets, additional):
+            decoded = decode(self.lm, prefix, nlens, prefix.size(1), self.temperature, self.top_k)
+            others["decoded_tokens"] = history = decoded.tokens
+            if targets is None and not self.training:
+                return decoded.states, others
+        if self.training and self.history_noise:
+            random = torch.randint_like(history, self.lm.vocab_size)
+            chosen = torch.rand(history.shape, device=history.device) < self.history_noise
+            history = torch.where(chosen, random, history)
+        logits, states = self.lm(prefix, nlens, history)
+        if targets is not None:
+            others["token_logits"] = logits
+            others["tokens"], others["tokens_lengths"] = targets, nlens
+            decoded_too = "decoded_tokens" in others
+            name = "free_running_accuracy" if decoded_too else "token_accuracy"
+            hit = (logits.argmax(-1) == targets) & _mask(nlens, targets.size(1))
+            others[name] = hit.sum() / nlens.sum()
+        return self._noisy(states), others
+
+    def _prefix(self, x16: Tensor, nlens: Tensor) -> Tensor:
+        """Normalised 16 kHz spectrum -> adapted semantic features (B, T - 1, lm_dim)."""
+        hop = self.window.numel() // 2
+        wav = torch.istft(
+            x16.transpose(1, 2),
+            2 * hop,
+            hop,
+            window=self.window,
+            length=(x16.size(1) - 1) * hop,
+        )
+        if self.layer_weights is None:
+            features, _ = self.semantic(wav, nlens * hop)
+        else:
+            features, _ = self.semantic.hidden_states(wav, nlens * hop)
+            features = torch.einsum("bnld,l->bnd", features, self.layer_weights.softmax(0))
+        return self.adapter(features)
+
+    def _decodes(self, targets: Tensor | None, additional: dict) -> bool:
+        if targets is None or additional.get("free_running"):
+            return True
+        return self.training and float(torch.rand(())) < self.free_running_prob
+
+    def _noisy(self, states: Tensor) -> Tensor:
+        if not (self.training and self.state_noise):
+            return states
+        level = states.detach().square().mean(-1, keepdim=True).sqrt()
+        return states + self.state_noise * level * torch.randn_like(states)
+
+
+def _targets(additional: dict, nlens: Tensor) -> Tensor | None:
+    """The gold tokens cut to one per semantic frame, (B, N), or None."""
+    tokens = additional.get("tokens")
+    if tokens is None:
+        return None
+    lengths = additional.get("tokens_lengths")
+    if lengths is None:
+        lengths = torch.full_like(nlens, tokens.size(1))
+    short = lengths.to(nlens.device) < nlens
+    if bool(short.any()):
+        row = int(short.nonzero()[0])
+        raise ValueError(
+            f"utterance {row} of the batch has {int(lengths[row])} tokens for {int(nlens[row])} "
+            "frames; extract them from the same clean speech, and crop both together (50 a second)"
+        )
+    size = int(nlens.max())
+    tokens = tokens[:, :size].to(nlens.device)
+    # Padding values of the loader (-1, -100) are no rows of the embedding table.
+    return tokens.masked_fill(~_mask(nlens, size), 0)
+
+
+def _rms(x16: Tensor, ilens: Tensor) -> Tensor:
+    """Root mean square of (B, T, 321) over valid frames and all 16 kHz bins: (B, 1, 1)."""
+    power = torch.view_as_real(x16).square().sum((1, 2, 3)) / (ilens * x16.size(-1))
+    return (power + EPS).sqrt()[:, None, None]
+
+
+def _mask(lengths: Tensor, size: int) -> Tensor:
+    return torch.arange(size, device=lengths.device) < lengths[:, None]

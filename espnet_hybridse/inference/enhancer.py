@@ -1,0 +1,84 @@
+"""Enhancement of waveforms of any rate and length with a trained model."""
+
+from pathlib import Path
+from typing import Iterator, Union
+
+import numpy as np
+import torch
+
+from espnet_hybridse.audio import fit_length, nearest_rate, resample
+from espnet_hybridse.inference.loading import LoadedModel, load_model
+from espnet_hybridse.inference.segments import OverlapAdd, plan_segments
+
+
+class Enhancer:
+    """A trained branch or hybrid as a function of waveforms.
+
+    Example:
+        >>> enhancer = Enhancer.from_pretrained("exp/hybrid_mini")
+        >>> clean = enhancer(noisy, fs)
+
+    Args:
+        loaded: the model and its configuration.
+        device: torch device.
+        segment_s: longest piece processed at once, in seconds; longer audio is cut into
+            overlapping pieces that are cross-faded, so memory does not grow with its length.
+        overlap_s: shared by neighbouring pieces, in seconds.
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        device: str = "cpu",
+        segment_s: float = 10.0,
+        overlap_s: float = 1.0,
+    ):
+        self.loaded = loaded
+        self.model = loaded.model.to(device).eval()
+        self.device = torch.device(device)
+        self.segment_s, self.overlap_s = segment_s, overlap_s
+
+    @classmethod
+    def from_pretrained(cls, directory: Union[str, Path], **kwargs) -> "Enhancer":
+        """Load an experiment or release folder; `kwargs` as the constructor's."""
+        return cls(load_model(directory), **kwargs)
+
+    def __call__(self, wav: Union[np.ndarray, torch.Tensor], fs: int):
+        """Enhance (T,) or (C, T); the result has the input's type, shape and rate.
+
+        Rates outside the seven are resampled to the next higher one and back. Channels are
+        enhanced one by one.
+        """
+        if isinstance(wav, torch.Tensor):
+            out = self(wav.detach().cpu().numpy(), fs)
+            return torch.from_numpy(out).to(wav)
+        if wav.ndim == 2:
+            return np.stack([self(channel, fs) for channel in wav])
+        if wav.ndim != 1:
+            raise ValueError(f"wav has shape {wav.shape}; expected (T,) or (C, T)")
+        if wav.size == 0:
+            return wav
+        model_fs = nearest_rate(fs)
+        inner = resample(wav.astype(np.float32), fs, model_fs)
+        done = np.concatenate(list(self._pieces(inner, model_fs)))
+        return fit_length(resample(done, model_fs, fs), wav.size).astype(wav.dtype)
+
+    def _pieces(self, wav: np.ndarray, fs: int) -> Iterator[np.ndarray]:
+        overlap = round(self.overlap_s * fs)
+        plan = plan_segments(wav.size, round(self.segment_s * fs), overlap)
+        if len(plan) == 1:
+            yield self.process(wav, fs)
+            return
+        joined = OverlapAdd(wav.size, overlap)
+        for start, stop in plan:
+            yield joined.push(start, self.process(wav[start:stop], fs))
+
+    @torch.no_grad()
+    def process(self, wav: np.ndarray, fs: int) -> np.ndarray:
+        """Enhance one piece (T,) at one of the seven rates."""
+        # Whole 20 ms frames, and enough of them for the longest window.
+        frames = max(-(-wav.size * 50 // fs), 4)
+        padded = torch.from_numpy(fit_length(wav, frames * fs // 50))[None].to(self.device)
+        lengths = torch.tensor([padded.shape[1]], device=self.device)
+        enhanced, _, _, _ = self.model.forward_enhance(padded, lengths, {}, fs=fs)
+        return enhanced[0][0, : wav.size].cpu().numpy()

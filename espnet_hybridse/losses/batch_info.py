@@ -1,0 +1,67 @@
+"""What a waveform criterion has to know about a batch beside (ref, inf): its rate and lengths."""
+
+
+import torch
+
+
+class BatchInfo:
+    """Mixin of the criterions whose result depends on the sampling rate or on the padding.
+
+    ESPnet calls a criterion as `criterion(ref, inf)` and passes neither the rate nor the valid
+    lengths. The contract here: the model calls `set_batch(fs, ilens)` before every use of the
+    criterion, and the values hold until the next call. With the defaults (16000 Hz, no padding)
+    the criterions also work in stock ESPnet, whose batches are then taken as 16 kHz audio.
+
+    Attributes:
+        fs: sampling rate of the next batch in Hz.
+        ilens: (B,) valid samples of each utterance, or None when nothing is padded.
+    """
+
+    fs: int = 16000
+    ilens: torch.Tensor | None = None
+
+    def set_batch(self, fs: int, ilens: torch.Tensor | None = None) -> None:
+        """Announce the next batch.
+
+        Args:
+            fs: sampling rate of all its utterances in Hz.
+            ilens: (B,) valid samples, on any device; None when nothing is padded.
+        """
+        self.fs = int(fs)
+        self.ilens = None if ilens is None else ilens.detach()
+
+    def batch_lengths(self, ref: torch.Tensor, inf: torch.Tensor) -> torch.Tensor:
+        """Check the shapes and return the valid samples (B,), int64, on the waveforms' device.
+
+        Raises:
+            ValueError: `ref` and `inf` are not two (B, T) of one shape, or `ilens` is not the
+                (B,) of this batch, each between 1 and T.
+        """
+        if ref.dim() != 2 or ref.shape != inf.shape:
+            raise ValueError(
+                f"ref {tuple(ref.shape)} and inf {tuple(inf.shape)} must be waveforms of one "
+                "shape (B, T); cut or pad the estimate to the reference's length"
+            )
+        batch, samples = ref.shape
+        if self.ilens is None:
+            return torch.full((batch,), samples, device=ref.device)
+        ilens = self.ilens.to(ref.device, torch.long)
+        if ilens.shape != (batch,):
+            raise ValueError(
+                f"ilens {tuple(ilens.shape)} does not belong to a batch of {batch}; call "
+                "set_batch(fs, ilens) before every batch"
+            )
+        if samples == 0 or bool(((ilens < 1) | (ilens > samples)).any()):
+            raise ValueError(f"ilens {ilens.tolist()} must lie between 1 and T={samples} samples")
+        return ilens
+
+
+def length_mask(lengths: torch.Tensor, size: int, dtype: torch.dtype) -> torch.Tensor:
+    """1 on the first `lengths[b]` of `size` positions, 0 after them: (B,) -> (B, size)."""
+    positions = torch.arange(size, device=lengths.device)
+    return (positions < lengths[:, None]).to(dtype)
+
+
+def float_wave(wav: torch.Tensor) -> torch.Tensor:
+    """Half precision to float32: no FFT is made in half precision. float64 stays."""
+    return wav.float() if wav.dtype in (torch.float16, torch.bfloat16) else wav

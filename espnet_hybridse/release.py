@@ -1,0 +1,67 @@
+"""A folder of trained models that travels: no path of the machine they were trained on."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Mapping
+
+import yaml
+
+from espnet_hybridse.inference.loading import find_weights
+from espnet_hybridse.lists import atomic_path
+from espnet_hybridse.tokens.manifest import MANIFEST_NAME, read_manifest
+
+MODEL_KEYS = ("encoder", "separator", "decoder", "preprocessor")
+WEIGHTS = "model.pth"
+
+
+def pack(models: Mapping[str, Path], tokens: Path, out: Path, facts: Mapping[str, str]) -> None:
+    """Write `out/<branch>/{config.yaml,model.pth}`, the tokenizer and a card.
+
+    Args:
+        models: branch -> experiment; a hybrid's branches are found beside it in `out`.
+        tokens: token set whose tokenizer (manifest and codebook) the generative branch needs.
+        out: folder to write.
+        facts: rows of the card: command, data, hours, seed, ….
+    """
+    rows = []
+    for branch, exp in models.items():
+        config = model_config(yaml.safe_load((exp / "config.yaml").read_text(encoding="utf-8")))
+        if branch == "hybrid":
+            config["separator_conf"].update(disc="../disc", gen="../gen")
+        folder = out / branch
+        with atomic_path(folder / "config.yaml") as tmp:
+            tmp.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        copy(find_weights(exp), folder / WEIGHTS)
+        if (exp / MANIFEST_NAME).is_file():
+            copy(exp / MANIFEST_NAME, folder / MANIFEST_NAME)
+        digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
+        size = (folder / WEIGHTS).stat().st_size / 1e6
+        rows.append(f"| {branch} | {size:.2f} MB | `{digest}` |")
+    if "gen" in models:
+        read_manifest(tokens)
+    for path in sorted(tokens.glob("*")):
+        if path.suffix in (".json", ".npz"):
+            copy(path, out / "tokens" / path.name)
+    card = ["# Trained models", "", "| model | weights | sha256 |", "|---|---|---|", *rows, ""]
+    card += [f"- {name.replace('_', ' ')}: {value}" for name, value in facts.items()]
+    with atomic_path(out / "README.md") as tmp:
+        tmp.write_text("\n".join(card) + "\n", encoding="utf-8")
+
+
+def model_config(config: Mapping[str, object]) -> dict:
+    """The keys of an ESPnet config that build the model; data, paths and trainer are left out."""
+    kept = {}
+    for key in MODEL_KEYS:
+        kept[key] = config[key]
+        kept[f"{key}_conf"] = config.get(f"{key}_conf") or {}
+    # The quality model of the SQA term lies where it was trained; inference does not need it.
+    kept["criterions"] = [c for c in config["criterions"] if c["name"] != "sqa"]
+    kept["model_conf"] = config.get("model_conf") or {}
+    kept["init"] = None
+    return kept
+
+
+def copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as tmp:
+        shutil.copyfile(source, tmp)

@@ -1,0 +1,1 @@
+"""Stage 10: metrics per utterance, the results table and the do-no-harm table."""

@@ -1,0 +1,53 @@
+"""The metrics of the results table, by category in the challenge's order."""
+
+import difflib
+from collections.abc import Sequence
+
+from espnet_hybridse.scoring.characters import CAccWhisper
+from espnet_hybridse.scoring.dnsmos import Dnsmos
+from espnet_hybridse.scoring.estoi import Estoi
+from espnet_hybridse.scoring.lsd import Lsd
+from espnet_hybridse.scoring.metric import Metric
+from espnet_hybridse.scoring.pesq import Pesq
+from espnet_hybridse.scoring.si_sdr import SiSdr
+from espnet_hybridse.scoring.speaker import SpkSimResemblyzer
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Dnsmos("OVRL"),
+        Dnsmos("SIG"),
+        Dnsmos("BAK"),
+        Pesq(),
+        Estoi(),
+        SiSdr(),
+        Lsd(),
+        SpkSimResemblyzer(),
+        CAccWhisper(),
+    )
+}
+"""Column -> metric. An instance is cheap: it loads its model at its first utterance."""
+
+
+def select(words: Sequence[str]) -> list[str]:
+    """Columns for the words of --metrics (`all`, keys or column names, in any case).
+
+    Raises:
+        ValueError: an unknown word; the message lists the known ones and the nearest.
+    """
+    known = {metric.key.lower(): name for name, metric in METRICS.items()}
+    known.update({name.lower(): name for name in METRICS})
+    chosen = set()
+    for word in words:
+        if word.lower() == "all":
+            chosen.update(METRICS)
+        elif word.lower() in known:
+            chosen.add(known[word.lower()])
+        else:
+            near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.0)
+            nearest = METRICS[known[near[0]]].key
+            keys = ", ".join(metric.key for metric in METRICS.values())
+            raise ValueError(
+                f"unknown metric {word!r}: did you mean {nearest!r}? The metrics are: all, {keys}"
+            )
+    return [name for name in METRICS if name in chosen]

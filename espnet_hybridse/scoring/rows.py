@@ -1,0 +1,61 @@
+"""The per-utterance rows of one scored system: `scores.jsonl`, appended while scoring runs."""
+
+import json
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import Any
+
+from espnet_hybridse.lists import PathLike, atomic_path
+
+Row = dict[str, Any]
+"""`uid`, `stamp`, `fs` (Hz), `seconds`, `scores` {column: value or null}, `failed` {column:
+reason}, `weights` {column: weight in the mean}, `notes`, `cost_s` {column: seconds it took}."""
+
+MERGED = ("scores", "failed", "weights", "notes", "cost_s")
+
+
+def read_rows(path: PathLike) -> dict[str, Row]:
+    """uid -> row. Later lines add their columns to earlier ones of the same file and stamp.
+
+    A last line torn by a kill is left out; so is an older line whose stamp is not the newest, as
+    its file has changed since.
+    """
+    path, rows = Path(path), {}
+    for line in _whole_lines(path):
+        row = json.loads(line)
+        known = rows.get(row["uid"])
+        if known and known["stamp"] == row["stamp"]:
+            for part in MERGED:
+                row[part] = {**known[part], **row[part]}
+        rows[row["uid"]] = row
+    return rows
+
+
+def mend(path: PathLike, uids: Container[str]) -> None:
+    """Keep whole lines of `uids` only: no torn last line, no utterance that left the list."""
+    path = Path(path)
+    if path.exists():
+        lines = [line for line in _whole_lines(path) if json.loads(line)["uid"] in uids]
+        with atomic_path(path) as tmp:
+            tmp.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def append_row(handle, row: Row) -> None:
+    """Write one line and hand it to the system at once: a kill loses the running files only."""
+    handle.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+    handle.flush()
+
+
+def read_quarantine(path: PathLike) -> dict[str, str]:
+    """uid -> reason of the files that could not be scored."""
+    path = Path(path)
+    lines: Iterable[str] = path.read_text(encoding="utf-8").splitlines() if path.exists() else ()
+    return {uid: reason for uid, _, reason in (line.split("\t", 2) for line in lines)}
+
+
+def _whole_lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    # Bytes first: a kill may have cut the last line in the middle of a character.
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    return [line for line in whole.decode("utf-8").split("\n") if line]

@@ -1,0 +1,140 @@
+"""The ESPnet task of all three branches."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Callable, Optional, Tuple
+
+import torch
+from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
+from espnet2.tasks import enh
+from espnet2.tasks.enh import EnhancementTask
+from espnet2.torch_utils.initialize import initialize
+from espnet2.train.preprocessor import AbsPreprocessor
+from espnet2.utils.get_default_kwargs import get_default_kwargs
+
+from espnet_hybridse.data.preprocessor import HybridPreprocessor
+from espnet_hybridse.data.sampler import RateGroupedSampler
+from espnet_hybridse.inference.loading import load_model
+from espnet_hybridse.lists import read_list
+from espnet_hybridse.model import HybridEnhancementModel
+from espnet_hybridse.plugin import register
+from espnet_hybridse.trainer import HybridTrainer
+
+# The children that ESPnet spawns for distributed training import this module: they, too, need
+# the names.
+register()
+
+
+class HybridEnhancementTask(EnhancementTask):
+    """ESPnet's enhancement task with the package's names, batches and model."""
+
+    trainer = HybridTrainer
+
+    @classmethod
+    def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Stock arguments, with this package's defaults and `--max_hours`."""
+        super().add_task_arguments(parser)
+        parser.set_defaults(
+            iterator_type="task",
+            preprocessor="hybridse",
+            allow_multi_rates=True,
+        )
+        parser.add_argument(
+            "--max_hours",
+            type=float,
+            default=None,
+            help="Stop after this many hours of training, counted over restarts; the learning "
+            "rate then anneals over them and no scheduler is needed.",
+        )
+
+    @classmethod
+    def optional_data_names(cls, train: bool = True, inference: bool = False) -> Tuple[str, ...]:
+        names = super().optional_data_names(train=train, inference=inference)
+        return (*names, "tokens", "speech_disc", "speech_gen")
+
+    @classmethod
+    def build_preprocess_fn(
+        cls, args: argparse.Namespace, train: bool
+    ) -> Optional[Callable]:
+        if args.preprocessor != "hybridse":
+            return super().build_preprocess_fn(args, train)
+        preprocessor: AbsPreprocessor = HybridPreprocessor(train=train, **args.preprocessor_conf)
+        return preprocessor
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> HybridEnhancementModel:
+        encoder = enh.encoder_choices.get_class(args.encoder)(**args.encoder_conf)
+        separator = enh.separator_choices.get_class(args.separator)(
+            encoder.output_dim, **args.separator_conf
+        )
+        decoder = enh.decoder_choices.get_class(args.decoder)(**args.decoder_conf)
+        wrappers = []
+        for criterion in args.criterions or []:
+            loss = enh.criterion_choices.get_class(criterion["name"])(**criterion.get("conf", {}))
+            wrapper = enh.loss_wrapper_choices.get_class(criterion["wrapper"])
+            wrappers.append(wrapper(criterion=loss, **criterion["wrapper_conf"]))
+        model = HybridEnhancementModel(
+            encoder=encoder,
+            separator=separator,
+            decoder=decoder,
+            mask_module=None,
+            loss_wrappers=wrappers,
+            **args.model_conf,
+        )
+        if args.init is not None:
+            initialize(model, args.init)
+        return model
+
+    @classmethod
+    def build_model_from_file(cls, config_file=None, model_file=None, device="cpu"):
+        """As ESPnet's, with every key checked and a fusion's branches found beside it."""
+        if config_file is None or model_file is None:
+            return super().build_model_from_file(config_file, model_file, device)
+        path = Path(config_file)
+        loaded = load_model(path.parent, Path(model_file), path.name)
+        return loaded.model.to(device), argparse.Namespace(**loaded.config)
+
+    @classmethod
+    def build_task_iter_factory(cls, args: argparse.Namespace, iter_options, mode: str):
+        """Batches of one rate and one length; see RateGroupedSampler."""
+        paths = {name: path for path, name, _ in iter_options.data_path_and_name_and_type}
+        if "fs" not in paths:
+            raise ValueError(
+                f"--{mode}_data_path_and_name_and_type names {', '.join(paths)} but not fs; add "
+                "'dump/raw/<set>/utt2fs,fs,text_int'"
+            )
+        utt2fs, shapes = read_list(paths["fs"]), read_list(iter_options.shape_files[0])
+        others = [read_list(path) for name, path in paths.items() if name != "fs"]
+        lists = [utt2fs, shapes, *others]
+        # Quarantine and --max_utts leave lists of different length.
+        uids = set.intersection(*(set(table) for table in lists))
+        if not uids:
+            raise ValueError(
+                f"{mode}: no utterance stands in all of {', '.join(paths.values())}; "
+                "run the stages that made them again"
+            )
+        total = max(len(table) for table in lists)
+        logging.info(f"[{mode}] {len(uids)} of {total} utterances stand in every list")
+        shards = (0, 1)
+        if iter_options.distributed:
+            shards = (torch.distributed.get_rank(), torch.distributed.get_world_size())
+        sampler = RateGroupedSampler(
+            utt2fs={uid: int(utt2fs[uid]) for uid in uids},
+            lengths={uid: int(shapes[uid].split(",")[0]) for uid in uids},
+            batch_size=iter_options.batch_size,
+            chunk_s=args.preprocessor_conf.get(
+                "chunk_s", get_default_kwargs(HybridPreprocessor)["chunk_s"]
+            ),
+            shards=shards,
+        )
+        return SequenceIterFactory(
+            dataset=cls.build_dataset(args, iter_options),
+            batches=sampler,
+            seed=args.seed,
+            num_iters_per_epoch=iter_options.num_iters_per_epoch,
+            shuffle=iter_options.train,
+            num_workers=args.num_workers,
+            collate_fn=iter_options.collate_fn,
+            pin_memory=args.ngpu > 0,
+        )

@@ -1,0 +1,111 @@
+"""ESPnet's Trainer with a budget in hours."""
+
+import json
+import logging
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterable, Iterator, Optional
+
+import torch
+from espnet2.train.trainer import Trainer, TrainerOptions
+from espnet2.utils.build_dataclass import build_dataclass
+
+from espnet_hybridse.lists import write_json
+
+WARMUP = 0.02
+FLOOR = 0.02
+
+
+@dataclass
+class HybridTrainerOptions(TrainerOptions):
+    max_hours: Optional[float]
+
+
+class TimeBudget:
+    """Hours of training over all restarts, and the learning rate that belongs to them.
+
+    The rate rises linearly for the first 2 % of the budget and then falls along a half cosine to
+    2 % of its peak: whatever the machine's speed, training ends annealed (our choice).
+    """
+
+    def __init__(self, max_hours: float, record: Path):
+        self.budget_s = max_hours * 3600.0
+        self.record = record
+        self.spent_s = json.loads(record.read_text())["seconds"] if record.is_file() else 0.0
+
+    @property
+    def exhausted(self) -> bool:
+        return self.spent_s >= self.budget_s
+
+    def factor(self) -> float:
+        """Learning rate relative to its peak."""
+        done = min(self.spent_s / self.budget_s, 1.0)
+        if done < WARMUP:
+            return FLOOR + (1 - FLOOR) * done / WARMUP
+        phase = (done - WARMUP) / (1 - WARMUP)
+        return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * phase))
+
+    def limit(self, batches: Iterable, optimizers) -> Iterator:
+        """Yield batches until the budget is spent, setting the learning rate before each."""
+        last = time.monotonic()
+        for batch in batches:
+            if self.exhausted:
+                break
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group.setdefault("peak_lr", group["lr"])
+                    group["lr"] = group["peak_lr"] * self.factor()
+            yield batch
+            now = time.monotonic()
+            self.spent_s += now - last
+            last = now
+
+    def keep(self) -> None:
+        """Write down the hours spent."""
+        write_json(self.record, {"seconds": self.spent_s, "budget_seconds": self.budget_s})
+
+
+def options_are_distributed(distributed_option) -> bool:
+    """Whether several processes train together."""
+    return distributed_option is not None and distributed_option.distributed
+
+
+class HybridTrainer(Trainer):
+    """Trainer that can stop after `--max_hours`, counted over all restarts of one experiment."""
+
+    @classmethod
+    def build_options(cls, args) -> HybridTrainerOptions:
+        return build_dataclass(HybridTrainerOptions, args)
+
+    @classmethod
+    def train_one_epoch(cls, model, iterator, optimizers, options, **kwargs) -> bool:
+        """One epoch; true, which ends ESPnet's loop after saving, once the budget is spent."""
+        run = super().train_one_epoch
+        if options.max_hours is None:
+            return run(
+                model=model, iterator=iterator, optimizers=optimizers, options=options, **kwargs
+            )
+        budget = TimeBudget(options.max_hours, Path(options.output_dir) / "hours.json")
+        invalid = run(
+            model=model,
+            iterator=budget.limit(iterator, optimizers),
+            optimizers=optimizers,
+            options=options,
+            **kwargs,
+        )
+        if options_are_distributed(kwargs["distributed_option"]):
+            # Clocks differ between ranks: all end after the same epoch, or the rest would hang.
+            spent = torch.tensor(budget.spent_s, device=next(model.parameters()).device)
+            torch.distributed.all_reduce(spent, torch.distributed.ReduceOp.MAX)
+            budget.spent_s = spent.item()
+        if invalid and not budget.exhausted:
+            raise RuntimeError("every gradient of this epoch was NaN or Inf; lower optim_conf: lr")
+        budget.keep()
+        if budget.exhausted:
+            logging.info(
+                f"The budget of {options.max_hours} h is spent: training ends after this epoch "
+                "(a message about invalid gradients below means just that)"
+            )
+        return invalid or budget.exhausted

@@ -1,0 +1,191 @@
+"""Stages 5, 6 and 8: one training run as ESPnet sees it, reproducible from its folder."""
+
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Iterator, List, Optional
+
+from tqdm import tqdm
+
+from espnet_hybridse.config import read_yaml
+from espnet_hybridse.curves import parse_epoch
+from espnet_hybridse.inference.loading import find_weights
+from espnet_hybridse.lists import ListError, atomic_path
+from espnet_hybridse.tokens.manifest import (
+    MANIFEST_NAME,
+    check_compatible,
+    read_manifest,
+    write_manifest,
+)
+from espnet_hybridse.workers import PARENT_VARIABLE
+
+STREAMS = {
+    "disc": (),
+    "gen": ("tokens",),
+    "hybrid": ("speech_disc", "speech_gen"),
+}
+LENGTH_KEYS = ("max_epoch", "num_iters_per_epoch", "patience", "log_interval")
+"""Keys of a config that may change when training goes on."""
+
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What one branch is trained on and how.
+
+    Args:
+        branch: disc, gen or hybrid.
+        config: training YAML.
+        exp: experiment folder.
+        train, valid: rendered sets, such as dump/raw/train.
+        tokens: folder of token sets (stage 4), needed by gen.
+        branches: folder of dumped branch outputs (stage 7), needed by hybrid.
+        init: experiment whose weights to start from.
+        max_hours: budget over all restarts.
+        seed, ngpu, num_nodes: as in ESPnet.
+        extra: further options of espnet2.bin.enh_train.
+    """
+
+    branch: str
+    config: Path
+    exp: Path
+    train: Path
+    valid: Path
+    tokens: Path = Path("dump/tokens")
+    branches: Path = Path("dump/branches")
+    init: Optional[Path] = None
+    max_hours: Optional[float] = None
+    seed: int = 0
+    ngpu: int = 0
+    num_nodes: int = 1
+    extra: List[str] = field(default_factory=list)
+
+    def streams(self, dataset: Path) -> Iterator[str]:
+        """ESPnet's `path,name,type` of each input of one set.
+
+        Raises:
+            ListError: a list is missing; the message names the stage that makes it.
+        """
+        files = {
+            "speech_mix": (dataset / "wav.scp", "sound", 2),
+            "speech_ref1": (dataset / "spk1.scp", "sound", 2),
+            "fs": (dataset / "utt2fs", "text_int", 2),
+            "tokens": (self.tokens / dataset.name / "text_int", "text_int", 4),
+            "speech_disc": (self.branches / "disc" / dataset.name / "spk1.scp", "sound", 7),
+            "speech_gen": (self.branches / "gen" / dataset.name / "spk1.scp", "sound", 7),
+        }
+        for name in ("speech_mix", "speech_ref1", "fs", *STREAMS[self.branch]):
+            path, kind, stage = files[name]
+            if not path.is_file():
+                raise ListError(f"{path}: no such list; run stage {stage} first")
+            yield f"{path},{name},{kind}"
+
+    def identity(self) -> str:
+        """What an experiment must not change between restarts: config, seed, data and start."""
+        config = read_yaml(self.config)
+        for key in LENGTH_KEYS:
+            config.pop(key, None)
+        parts = [repr(sorted(config.items())), str(self.seed), repr(self.extra)]
+        for dataset in (self.train, self.valid):
+            parts += [Path(s.split(",")[0]).read_text() for s in self.streams(dataset)]
+            parts.append((dataset / "speech_length.scp").read_text())
+        if self.init is not None:
+            parts.append(hashlib.sha256(find_weights(self.init).read_bytes()).hexdigest())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def command(self) -> List[str]:
+        """The ESPnet command line."""
+        command = [sys.executable, "-m", "espnet_hybridse.bin.enh_train"]
+        command += ["--config", str(self.config), "--output_dir", str(self.exp)]
+        for mode, dataset in (("train", self.train), ("valid", self.valid)):
+            for stream in self.streams(dataset):
+                command += [f"--{mode}_data_path_and_name_and_type", stream]
+            command += [f"--{mode}_shape_file", str(dataset / "speech_length.scp")]
+        if self.init is not None:
+            command += ["--init_param", str(find_weights(self.init))]
+        if self.max_hours is not None:
+            command += ["--max_hours", str(self.max_hours)]
+        command += ["--seed", str(self.seed), "--ngpu", str(self.ngpu), "--resume", "true"]
+        if self.ngpu > 1:
+            command += ["--multiprocessing_distributed", "true"]
+        if self.num_nodes > 1:
+            command += ["--dist_world_size", str(self.num_nodes), "--dist_launcher", "slurm"]
+        return command + self.extra
+
+
+def keep_manifest(run: TrainingRun) -> None:
+    """Record the tokens' manifest with the experiment, and refuse tokens of another tokenizer.
+
+    Raises:
+        ManifestError: the tokens differ between the sets, from those that this experiment was
+            begun with, or from those of the weights it starts from.
+    """
+    tokens = run.tokens / run.train.name
+    manifest = read_manifest(tokens)
+    others = [run.tokens / run.valid.name, run.exp, run.init]
+    for other in others:
+        if other is not None and (other / MANIFEST_NAME).is_file():
+            check_compatible(manifest, read_manifest(other), str(tokens), str(other))
+    run.exp.mkdir(parents=True, exist_ok=True)
+    write_manifest(run.exp, manifest)
+
+
+def train(run: TrainingRun) -> str:
+    """Train, or go on training, one branch; returns the line that says what was done.
+
+    Raises:
+        RuntimeError: training failed; the message carries the end of its log.
+        ManifestError: see :func:`keep_manifest`.
+    """
+    command = run.command()
+    line = " ".join(shlex.quote(part) for part in command)
+    # The config may ask for more epochs than before.
+    wanted = f"{line}\n{run.config.read_text()}"
+    begun = run.identity()
+    record, done = run.exp / ".identity", run.exp / ".done"
+    if record.is_file() and record.read_text() != begun:
+        raise ListError(
+            f"{run.exp} was begun with another configuration, seed, data or start; delete it to "
+            "train anew, or name another folder (--exp; in the recipe --expdir)"
+        )
+    if done.is_file() and done.read_text() == wanted:
+        return f"{run.exp}: trained already"
+    if "tokens" in STREAMS[run.branch]:
+        keep_manifest(run)
+    with atomic_path(record) as tmp:
+        tmp.write_text(begun)
+    with atomic_path(run.exp / "run.sh") as tmp:
+        tmp.write_text(f"#!/bin/sh\n# Reproduces this experiment.\n{line}\n")
+    log = run.exp / "train.log"
+    epochs = 0
+    bar = tqdm(desc=f"training {run.branch}", unit="epoch", dynamic_ncols=True)
+    with open(log, "a", encoding="utf-8") as handle:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
+        )
+        for text in process.stdout:
+            handle.write(text)
+            handle.flush()
+            parsed = parse_epoch(text)
+            if parsed is not None:
+                epochs, train_values, valid_values = parsed
+                bar.set_postfix(train=train_values.get("loss"), valid=valid_values.get("loss"))
+                bar.update()
+    bar.close()
+    if process.wait():
+        tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:])
+        raise RuntimeError(
+            f"training {run.branch} failed (code {process.returncode}); {log}:\n{tail}"
+        )
+    with atomic_path(done) as tmp:
+        tmp.write_text(wanted)
+    return f"{run.exp}: {epochs} epochs, weights {find_weights(run.exp).name}, log {log}"

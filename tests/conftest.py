@@ -1,0 +1,60 @@
+"""A tiny real corpus: three spoken sentences, generated noise, simulated by the package itself."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Tests share the machine with each other's worker processes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SPEECH = Path(__file__).parent / "data" / "speech"
+TEXT = {
+    "goforward": "go forward ten meters",
+    "numbers": "one two three four five six",
+    "something": "go somewhere and do something",
+}
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """Folder with data/train: source lists of three utterances and two noises, at 16 kHz."""
+    import soundfile
+
+    root = tmp_path_factory.mktemp("corpus")
+    data = root / "data" / "train"
+    data.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for name in ("white", "hum"):
+        noise = rng.normal(size=80000) * (1 if name == "white" else np.hanning(80000))
+        soundfile.write(root / f"{name}.flac", 0.1 * noise / np.abs(noise).max(), 16000)
+    lists = {
+        "speech.scp": [f"{name} 16000 {SPEECH / name}.flac" for name in TEXT],
+        "noise.scp": [f"{name} 16000 {root / name}.flac" for name in ("white", "hum")],
+        "text": [f"{name} {words}" for name, words in TEXT.items()],
+        "utt2lang": [f"{name} en" for name in TEXT],
+        "utt2spk": [f"{name} {name}" for name in TEXT],
+    }
+    for name, lines in lists.items():
+        (data / name).write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def rendered(corpus):
+    """The corpus with dump/raw/train: eight simulated utterances at several rates."""
+    from espnet_hybridse.cli.main import main
+
+    config = corpus / "simulation.yaml"
+    config.write_text(
+        "rates: {8000: 1, 16000: 2, 22050: 1}\nallow_upsampling: true\n"
+        "wind: {probability: 0}\nreverberation: {probability: 0}\n"
+    )
+    out = corpus / "dump" / "raw" / "train"
+    code = main(
+        ["simulate", "--sources", str(corpus / "data/train"), "--out", str(out), "--num", "8"]
+        + ["--config", str(config)]
+    )
+    assert code == 0
+    return corpus

@@ -1,0 +1,75 @@
+"""The fusion network and eq. (1)."""
+
+import pytest
+import torch
+
+from espnet_hybridse.fusion.uses_fusion import USESFusion
+from espnet_hybridse.spectrum import stft
+
+SIZES = {"channels": 8, "n_blocks": 1, "hidden": 8, "n_head": 2, "segment": 16, "n_memory": 3}
+
+
+def build(**options):
+    torch.manual_seed(0)
+    fusion = USESFusion(None, **{**SIZES, **options}).eval()
+    torch.nn.init.normal_(fusion.decoder.weight)
+    return fusion
+
+
+def batch(fs=16000, seconds=0.5, seed=0):
+    wavs = torch.randn(3, 1, int(fs * seconds), generator=torch.manual_seed(seed))
+    noisy, disc, gen = wavs
+    spectrum = stft(noisy, fs, 20)
+    return spectrum, torch.tensor([spectrum.shape[1]]), {"speech_disc": disc, "speech_gen": gen}
+
+
+def test_equal_branches_come_out_unchanged():
+    spectrum, ilens, waveforms = batch()
+    waveforms["speech_gen"] = waveforms["speech_disc"]
+    fused = build()(spectrum, ilens, waveforms)[0][0]
+    torch.testing.assert_close(
+        fused, stft(waveforms["speech_disc"], 16000, 20), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_output_lies_between_the_branches():
+    spectrum, ilens, waveforms = batch()
+    [fused], _, others = build()(spectrum, ilens, waveforms)
+    disc, gen = (stft(waveforms[f"speech_{name}"], 16000, 20) for name in ("disc", "gen"))
+    mask = others["mask"]
+    assert 0 < mask.min() and mask.max() < 1 and mask.std() > 1e-3
+    torch.testing.assert_close(fused, mask * disc + (1 - mask) * gen)
+
+
+def test_branches_are_told_apart():
+    spectrum, ilens, waveforms = batch()
+    fusion = build()
+    swapped = dict(zip(waveforms, reversed(waveforms.values()), strict=True))
+    one, other = (fusion(spectrum, ilens, w)[2]["mask"] for w in (waveforms, swapped))
+    assert (one - other).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("fs", [24000, 48000])
+def test_only_the_discriminative_branch_above_8_khz(fs):
+    spectrum, ilens, waveforms = batch(fs)
+    mask = build()(spectrum, ilens, waveforms)[2]["mask"]
+    assert (mask[..., 160:] == 1).all() and (mask[..., :160] < 1).all()
+    assert (build(gen_fs=48000)(spectrum, ilens, waveforms)[2]["mask"] < 1).all()
+
+
+def test_padding_does_not_change_valid_frames():
+    spectrum, ilens, waveforms = batch()
+    short = 21
+    padded = torch.cat([spectrum, spectrum])
+    two = {name: torch.cat([wav, wav]) for name, wav in waveforms.items()}
+    fusion = build()
+    both = fusion(padded, torch.tensor([int(ilens), short]), two)[0][0]
+    alone = fusion(spectrum[:, :short], torch.tensor([short]), waveforms)[0][0]
+    torch.testing.assert_close(both[1:, :short], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_missing_branch_is_named():
+    spectrum, ilens, waveforms = batch()
+    del waveforms["speech_gen"]
+    with pytest.raises(ValueError, match="no gen branch: set separator_conf: gen"):
+        build()(spectrum, ilens, waveforms)

