@@ -190,7 +190,9 @@ def test_scores_are_the_same_for_any_nj(sets):
     assert [rows[u]["fs"] for u in sorted(rows)] == [8000, 16000, 48000]
     score(sets / "ref.scp", sets / "noisy.scp", sets / "out_two", LIGHT, nj=2)
     two = read_rows(sets / "out_two" / "scores.jsonl")
-    assert {u: r["scores"] for u, r in rows.items()} == {u: r["scores"] for u, r in two.items()}
+    assert rows.keys() == two.keys()
+    for uid, row in rows.items():  # sums are taken in another order with another thread count
+        assert row["scores"] == pytest.approx(two[uid]["scores"], rel=1e-6, abs=1e-9)
 
 
 def test_killed_scoring_resumes_without_loss(sets):
