@@ -5,10 +5,14 @@ computation differs: no unfold copy, library norms, scaled dot-product attention
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from espnet_hybridse.discriminative.window_blstm import window_blstm
 
 
 class GridBlock(nn.Module):
@@ -46,7 +50,7 @@ class GridBlock(nn.Module):
             self.add_module(f"{name}_norm", nn.LayerNorm(emb_dim, eps=eps))
             self.add_module(
                 f"{name}_rnn",
-                nn.LSTM(emb_dim * emb_ks, hidden_channels, batch_first=True, bidirectional=True),
+                nn.LSTM(emb_dim * emb_ks, hidden_channels, bidirectional=True),
             )
             self.add_module(
                 f"{name}_linear",
@@ -65,35 +69,36 @@ class GridBlock(nn.Module):
             nn.Conv2d(emb_dim, emb_dim, 1), nn.PReLU(), ChannelNorm(emb_dim, eps)
         )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, T, Q, C) -> (B, T, Q, C)."""
+    def forward(self, x: torch.Tensor, recompute: bool = False) -> torch.Tensor:
+        """(B, T, Q, C) -> (B, T, Q, C).
+
+        With `recompute` each of the three parts saves its input alone and runs again in the
+        backward pass.
+        """
+        run = partial(checkpoint, use_reentrant=False) if recompute else apply
         frames, bins = x.shape[1:3]
         overlap = self.emb_ks - self.emb_hs
         pad = [self._padding(size, overlap) for size in (bins, frames)]
         x = F.pad(x, (0, 0, overlap, pad[0], overlap, pad[1]))
-        x = x + self._recur("intra", x)
-        x = x.transpose(1, 2)
-        x = x + self._recur("inter", x)
-        x = x.transpose(1, 2)[:, overlap : overlap + frames, overlap : overlap + bins]
-        return x + self._attend(x)
+        x = run(self._recur, x, "intra", 2)
+        x = run(self._recur, x, "inter", 1)
+        x = x[:, overlap : overlap + frames, overlap : overlap + bins]
+        return run(self._attend, x)
 
     def _padding(self, size: int, overlap: int) -> int:
         steps = math.ceil((size + 2 * overlap - self.emb_ks) / self.emb_hs)
         return steps * self.emb_hs + self.emb_ks - size - overlap
 
-    def _recur(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        """LSTM along dim 2 of (B, N, L, C), every step seeing emb_ks neighbours."""
-        batch, rows, length, channels = x.shape
+    def _recur(self, x: torch.Tensor, name: str, dim: int) -> torch.Tensor:
+        """Add to (B, T, Q, C) what a BLSTM along `dim` makes of windows of emb_ks neighbours.
+
+        Only the windows are laid out anew, time first; norm and residual keep the block's layout.
+        """
+        sequence = getattr(self, f"{name}_norm")(x).movedim(dim, 0)
+        rows = sequence.shape[1:3]
         rnn, linear = getattr(self, f"{name}_rnn"), getattr(self, f"{name}_linear")
-        x = getattr(self, f"{name}_norm")(x).reshape(batch * rows, length, channels)
-        if self.emb_ks == self.emb_hs:
-            x = x.reshape(batch * rows, length // self.emb_ks, self.emb_ks * channels)
-            return linear(rnn(x)[0]).reshape(batch, rows, length, channels)
-        # torch.nn.Unfold orders the window channel-major (c * emb_ks + k): so does this view.
-        windows = x.unfold(1, self.emb_ks, self.emb_hs)
-        x = rnn(windows.reshape(batch * rows, windows.shape[1], channels * self.emb_ks))[0]
-        x = linear(x.transpose(1, 2)).transpose(1, 2)
-        return x.reshape(batch, rows, length, channels)
+        out = window_blstm(sequence.flatten(1, 2), rnn, linear, self.emb_ks, self.emb_hs)
+        return x + out.unflatten(1, rows).movedim(0, dim)
 
     def _attend(self, x: torch.Tensor) -> torch.Tensor:
         """Self-attention across frames, each frame's bins flattened into one vector."""
@@ -105,7 +110,12 @@ class GridBlock(nn.Module):
         out = out.view(batch, heads, frames, bins, channels)
         out = out.permute(0, 2, 3, 1, 4).reshape(x.shape)
         conv, activation, norm = self.attn_concat_proj
-        return norm(activation(pointwise(conv, out)))
+        return x + norm(activation(pointwise(conv, out)))
+
+
+def apply(function, *args):
+    """What `checkpoint` does, without it."""
+    return function(*args)
 
 
 def pointwise(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
@@ -128,9 +138,9 @@ class HeadNorm(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, T, Q, H*E) -> (B, H, T, Q, E)."""
+        slope = self.act.weight.repeat_interleave(self.channels).to(x.dtype)
+        x = F.prelu(x.flatten(0, 2), slope).unflatten(0, x.shape[:3])
         x = x.unflatten(-1, (self.n_head, self.channels))
-        slope = self.act.weight[:, None]
-        x = x.clamp_min(0) + slope * x.clamp_max(0)
         x = F.layer_norm(x.float(), (self.channels,), eps=self.eps).to(x.dtype)
         x = torch.addcmul(self.beta[0, ..., 0, 0], x, self.gamma[0, ..., 0, 0])
         return x.permute(0, 3, 1, 2, 4)

@@ -6,7 +6,6 @@ from typing import Dict, List, Optional, Tuple
 import torch
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from espnet_hybridse.discriminative.grid_block import GridBlock
 from espnet_hybridse.lengths import by_length
@@ -143,10 +142,7 @@ class TFGridNetSFI(TFGridNetV3):
             x = self.conv(x)
             x = x.permute(0, 2, 3, 1)
             for block in self.blocks:
-                if self.activation_checkpointing and self.training:
-                    x = checkpoint(block, x, use_reentrant=False)
-                else:
-                    x = block(x)
+                x = block(x, recompute=self.activation_checkpointing and torch.is_grad_enabled())
             x = self.deconv(x.permute(0, 3, 1, 2))[..., :bins].float()
         x = x.unflatten(1, (self.n_srcs, self.parts // 2, 2)).permute(0, 4, 1, 2, 5, 3)
         x = torch.view_as_complex(x.contiguous())  # (B, T, n_srcs, parts / 2, F)
