@@ -152,7 +152,7 @@ def _frames(x: torch.Tensor, span: slice, size: int, step: int) -> torch.Tensor:
 
 def _stack(weights) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """PyTorch's eight parameters -> (2, 4 H, I), (2, 4 H, H), (2, 4 H); gates i, f, o, g."""
-    ih, hh, b_ih, b_hh = (torch.stack(pair) for pair in zip(weights[:4], weights[4:]))
+    ih, hh, b_ih, b_hh = (torch.stack((weights[k], weights[k + 4])) for k in range(4))
     return _swap(ih), _swap(hh), _swap(b_ih + b_hh)
 
 
