@@ -29,10 +29,8 @@ def lean_blstm(
         size, step: as in :func:`~espnet_hybridse.windows.cut_windows`.
 
     Returns:
-        (2, L', N, H): the outputs of both directions, each in the order of time.
+        (2, L', N, H) in x's type: the outputs of both directions, each in the order of time.
     """
-    if torch.is_autocast_enabled("cpu"):
-        x = x.to(torch.get_autocast_dtype("cpu"))
     return _LeanBLSTM.apply(x, size, step, *(w.to(x.dtype) for w in weights))
 
 

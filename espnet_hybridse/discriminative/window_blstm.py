@@ -29,6 +29,9 @@ def window_blstm(
     Returns:
         (L, N, C).
     """
+    if torch.is_autocast_enabled(x.device.type):
+        # Before the windows multiply it.
+        x = x.to(torch.get_autocast_dtype(x.device.type))
     # ESPnet orders a window's features frame-major where windows tile, else channel-major.
     tiles = size == step
     project, bias = (linear.weight, linear.bias) if tiles else (_frame_major(linear), None)
