@@ -18,6 +18,7 @@ VERBS = {
     "enhance": "stages 7 and 9: enhance a file, a folder or a wav.scp",
     "score": "stage 10: metrics per utterance and on average",
     "pack": "copy trained models into a folder that travels",
+    "bench": "speed and memory beside the peers, in one run",
     "plot": "stage 10: loss curves, and spectrograms of one utterance",
 }
 

@@ -1,0 +1,1 @@
+"""Speed and memory of the models, side by side with their peers in one run."""

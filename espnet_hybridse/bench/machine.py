@@ -1,0 +1,54 @@
+"""What a figure was measured on."""
+
+import platform
+import shlex
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Dict
+
+import torch
+
+from espnet_hybridse import __version__
+
+MATTERS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+
+
+def processor() -> str:
+    """The processor's name and those of its instruction sets that matter here."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return platform.processor() or platform.machine()
+    pairs = (line.partition(":") for line in cpuinfo.read_text().splitlines())
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
+    flags = fields.get("flags", "").split()
+    name = fields.get("model name", platform.machine())
+    return ", ".join([name, *(flag for flag in MATTERS if flag in flags)])
+
+
+def describe(device: torch.device) -> Dict[str, object]:
+    """Machine, versions and command line, for a table's head and its JSON."""
+    return {
+        "command": shlex.join(["hybridse", *sys.argv[1:]]),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "espnet": metadata.version("espnet"),
+        "espnet_hybridse": __version__,
+    }
+
+
+def device_of(name: str) -> torch.device:
+    """The device called "auto" (a GPU where there is one), "cpu" or "cuda".
+
+    Raises:
+        ValueError: another name, or no such device here.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"--device {name!r} is not one of auto, cpu, cuda")
+    usable = torch.cuda.is_available()
+    if name == "cuda" and not usable:
+        raise ValueError("--device cuda: PyTorch finds no GPU here; take --device cpu")
+    return torch.device("cuda" if usable and name != "cpu" else "cpu")
