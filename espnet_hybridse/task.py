@@ -128,6 +128,7 @@ class HybridEnhancementTask(EnhancementTask):
             ),
             shards=shards,
         )
+        logging.info(f"[{mode}] {sampler.summary()}")
         return SequenceIterFactory(
             dataset=cls.build_dataset(args, iter_options),
             batches=sampler,

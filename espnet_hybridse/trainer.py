@@ -1,4 +1,4 @@
-"""ESPnet's Trainer with a budget in hours."""
+"""ESPnet's Trainer: whole checkpoints, counted steps, a budget in hours."""
 
 import json
 import logging
@@ -12,7 +12,9 @@ import torch
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
+from espnet_hybridse.atomic_save import atomic_saves
 from espnet_hybridse.lists import write_json
+from espnet_hybridse.step_counts import StepCounts
 
 WARMUP = 0.02
 FLOOR = 0.02
@@ -73,28 +75,40 @@ def options_are_distributed(distributed_option) -> bool:
 
 
 class HybridTrainer(Trainer):
-    """Trainer that can stop after `--max_hours`, counted over all restarts of one experiment."""
+    """ESPnet's Trainer with whole checkpoints, counted steps and a budget in hours.
+
+    `--max_hours` counts over all restarts of one experiment.
+    """
 
     @classmethod
     def build_options(cls, args) -> HybridTrainerOptions:
         return build_dataclass(HybridTrainerOptions, args)
 
     @classmethod
+    def run(cls, *args, **kwargs) -> None:
+        with atomic_saves():
+            super().run(*args, **kwargs)
+
+    @classmethod
     def train_one_epoch(cls, model, iterator, optimizers, options, **kwargs) -> bool:
         """One epoch; true, which ends ESPnet's loop after saving, once the budget is spent."""
-        run = super().train_one_epoch
-        if options.max_hours is None:
-            return run(
-                model=model, iterator=iterator, optimizers=optimizers, options=options, **kwargs
-            )
-        budget = TimeBudget(options.max_hours, Path(options.output_dir) / "hours.json")
-        invalid = run(
+        out = Path(options.output_dir)
+        rank = kwargs["distributed_option"].dist_rank or ""
+        counts = StepCounts(optimizers, options.accum_grad, out / f"steps{rank}.json")
+        budget = None
+        if options.max_hours is not None:
+            budget = TimeBudget(options.max_hours, out / "hours.json")
+            iterator = budget.limit(iterator, optimizers)
+        invalid = super().train_one_epoch(
             model=model,
-            iterator=budget.limit(iterator, optimizers),
+            iterator=counts.watch(iterator),
             optimizers=optimizers,
             options=options,
             **kwargs,
         )
+        logging.info(counts.finish())
+        if budget is None:
+            return invalid
         if options_are_distributed(kwargs["distributed_option"]):
             # Clocks differ between ranks: all end after the same epoch, or the rest would hang.
             spent = torch.tensor(budget.spent_s, device=next(model.parameters()).device)

@@ -34,6 +34,33 @@ def test_order_follows_the_seed():
     assert sampler.generate(1) == sampler.generate(1) != sampler.generate(2)
 
 
+@pytest.mark.parametrize("taken", [0, 1, 7])
+def test_an_epoch_goes_on_where_its_state_was_taken(taken):
+    sampler = RateGroupedSampler(*corpus(), batch_size=4, chunk_s=2.0)
+    whole = sampler.generate(0)
+    batches = iter(sampler)
+    for _ in range(taken):
+        next(batches)
+    again = RateGroupedSampler(*corpus(), batch_size=4, chunk_s=2.0)
+    again.load_state_dict(sampler.state_dict())
+    assert list(again) == whole[taken:]
+    assert list(again) == sampler.generate(1), "the next epoch has an order of its own"
+
+
+def test_state_of_other_lists_is_refused():
+    sampler = RateGroupedSampler(*corpus(), batch_size=4, chunk_s=2.0)
+    with pytest.raises(ValueError, match="position 1000 is outside the"):
+        sampler.load_state_dict({"seed": 0, "position": 1000})
+
+
+def test_summary_counts_what_rounding_cuts_off():
+    fs = {"long": 16000, "short": 16000, "tiny": 8000}
+    lengths = {"long": 160000, "short": 16000 + 4000, "tiny": 800}
+    line = RateGroupedSampler(fs, lengths, batch_size=4, chunk_s=2.0).summary()
+    assert "3 batches of 3 utterances" in line and "8k 0.00 h, 16k 0.00 h" in line
+    assert f"cut off by rounding {100 * 0.25 / 11.35:.1f} %" in line
+
+
 def test_ranks_share_batches_without_gap():
     utt2fs, lengths = corpus()
     shards = [

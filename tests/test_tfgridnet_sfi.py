@@ -4,7 +4,7 @@ import pytest
 import torch
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 
-from espnet_hybridse.discriminative.tfgridnet_sfi import TFGridNetSFI
+from espnet_hybridse.discriminative import TFGridNetSFI
 
 SIZES = {"n_srcs": 1, "n_layers": 2, "lstm_hidden_units": 12, "emb_dim": 16}
 
@@ -13,19 +13,23 @@ def spectrum(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.complex64, generator=torch.manual_seed(seed))
 
 
-def build_pair(emb_ks, emb_hs):
+def build_pair(emb_ks, emb_hs, **changes):
     torch.manual_seed(0)
-    upstream = TFGridNetV3(None, emb_ks=emb_ks, emb_hs=emb_hs, **SIZES)
+    sizes = {**SIZES, **changes}
+    upstream = TFGridNetV3(None, emb_ks=emb_ks, emb_hs=emb_hs, **sizes)
     for parameter in upstream.parameters():  # norms start at one: move them
         parameter.data += 0.1 * torch.randn_like(parameter)
-    ours = TFGridNetSFI(None, emb_ks=emb_ks, emb_hs=emb_hs, **SIZES)
+    ours = TFGridNetSFI(None, emb_ks=emb_ks, emb_hs=emb_hs, **sizes)
     ours.load_state_dict(upstream.state_dict())
     return upstream, ours
 
 
+@pytest.mark.parametrize("lean", [True, False])
 @pytest.mark.parametrize("emb_ks, emb_hs", [(4, 1), (1, 1), (4, 4), (3, 2)])
 @pytest.mark.parametrize("frames, bins", [(31, 41), (16, 81)])
-def test_equals_espnet_with_its_weights(emb_ks, emb_hs, frames, bins):
+def test_equals_espnet_with_its_weights(emb_ks, emb_hs, frames, bins, lean, monkeypatch):
+    if lean:  # these sizes are too small for it
+        monkeypatch.setattr("espnet_hybridse.discriminative.window_blstm.LEAN_FROM", 1)
     upstream, ours = build_pair(emb_ks, emb_hs)
     noisy, ilens = spectrum(2, frames, bins), torch.tensor([frames, frames])
     theirs, mine = (model(noisy, ilens)[0][0] for model in (upstream, ours))
@@ -36,9 +40,31 @@ def test_equals_espnet_with_its_weights(emb_ks, emb_hs, frames, bins):
         torch.testing.assert_close(q.grad, p.grad, atol=1e-4, rtol=1e-3, msg=name)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_srcs": 2},
+        {"emb_dim": 12, "attn_n_head": 2, "attn_qk_output_channel": 3},
+        {"n_layers": 1, "lstm_hidden_units": 40, "emb_dim": 32},
+    ],
+)
+def test_equals_espnet_at_other_sizes_and_in_the_gradient_of_its_input(changes):
+    upstream, ours = build_pair(4, 1, **changes)
+    inputs = [spectrum(1, 20, 41).requires_grad_() for _ in range(2)]
+    outputs = [
+        torch.stack(model(x, torch.tensor([20]))[0])
+        for model, x in zip((upstream, ours), inputs, strict=True)
+    ]
+    torch.testing.assert_close(outputs[1], outputs[0], atol=1e-4, rtol=1e-4)
+    for output in outputs:
+        output.abs().square().mean().backward()
+    torch.testing.assert_close(inputs[1].grad, inputs[0].grad, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("emb_ks, emb_hs", [(4, 1), (1, 1), (4, 4)])
 @pytest.mark.parametrize("options", [{}, {"output": "residual", "rms_norm": True}])
-def test_padding_does_not_change_valid_frames(options):
-    model = TFGridNetSFI(None, emb_ks=4, emb_hs=4, **SIZES, **options).eval()
+def test_padding_does_not_change_valid_frames(options, emb_ks, emb_hs):
+    model = TFGridNetSFI(None, emb_ks=emb_ks, emb_hs=emb_hs, **SIZES, **options).eval()
     with torch.no_grad():
         model.deconv.weight.normal_()
         noisy, ilens = spectrum(3, 30, 41), torch.tensor([30, 17, 30])

@@ -9,6 +9,9 @@ from torch import nn
 from espnet_hybridse.lean_lstm import lean_blstm
 from espnet_hybridse.windows import OverlapAdd, cut_windows
 
+LEAN_FROM = 2**14
+"""Output values of one step below which calling overhead outweighs the memory saved."""
+
 
 def window_blstm(
     x: torch.Tensor,
@@ -35,7 +38,7 @@ def window_blstm(
     # ESPnet orders a window's features frame-major where windows tile, else channel-major.
     tiles = size == step
     project, bias = (linear.weight, linear.bias) if tiles else (_frame_major(linear), None)
-    if _trains_on_cpu(x, rnn):
+    if _lean(x, rnn):
         weights = list(rnn._flat_weights)
         if not tiles:
             for k in (0, 4):
@@ -57,7 +60,7 @@ def _frame_major(linear: nn.ConvTranspose1d) -> torch.Tensor:
     return linear.weight.permute(2, 1, 0).flatten(0, 1)
 
 
-def _trains_on_cpu(x: torch.Tensor, rnn: nn.LSTM) -> bool:
-    """Whether the backward pass through `rnn` will need what the forward pass saves."""
-    needed = x.requires_grad or rnn.weight_ih_l0.requires_grad
-    return x.device.type == "cpu" and torch.is_grad_enabled() and needed
+def _lean(x: torch.Tensor, rnn: nn.LSTM) -> bool:
+    """Whether a backward pass on CPU follows that needs much of what the forward pass saves."""
+    needed = torch.is_grad_enabled() and (x.requires_grad or rnn.weight_ih_l0.requires_grad)
+    return needed and x.device.type == "cpu" and x.shape[1] * rnn.hidden_size >= LEAN_FROM

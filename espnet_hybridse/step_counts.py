@@ -1,0 +1,65 @@
+"""What a training epoch did to its steps and got as input, in one line of the log."""
+
+import json
+import math
+from pathlib import Path
+from typing import Iterable, Iterator, List
+
+import torch
+
+from espnet_hybridse.lists import write_json
+
+
+class StepCounts:
+    """Counts optimiser steps, those skipped for a non-finite gradient, and input levels.
+
+    ESPnet's trainer skips such a step with a warning and counts nothing. The total over all
+    epochs and restarts is kept in `record`.
+
+    Args:
+        optimizers: whose steps are counted.
+        accum_grad: batches a step.
+        record: JSON file of the totals.
+    """
+
+    def __init__(self, optimizers, accum_grad: int, record: Path):
+        self.accum_grad, self.record = accum_grad, record
+        self.batches = self.done = 0
+        self.levels_db: List[float] = []
+        self._hooks = [optimizer.register_step_post_hook(self._count) for optimizer in optimizers]
+        self._optimizers = len(self._hooks)
+
+    def watch(self, batches: Iterable) -> Iterator:
+        """Yield the `(uids, batch)` of an iterator, noting how many and how loud they are."""
+        for uids, batch in batches:
+            self.batches += 1
+            wav = batch["speech_mix"].float()
+            power = wav.square().flatten(1).mean(1).clamp_min(1e-12)
+            self.levels_db += (10 * power.log10()).tolist()
+            yield uids, batch
+
+    def _count(self, *_) -> None:
+        self.done += 1
+
+    def finish(self) -> str:
+        """Stop counting, add to the record and return the line for the log."""
+        for hook in self._hooks:
+            hook.remove()
+        steps = self.batches // self.accum_grad
+        skipped = steps - math.ceil(self.done / self._optimizers)
+        totals = {"steps": 0, "skipped": 0}
+        if self.record.is_file():
+            totals = json.loads(self.record.read_text())
+        totals = {"steps": totals["steps"] + steps, "skipped": totals["skipped"] + skipped}
+        write_json(self.record, totals)
+        line = (
+            f"{steps} steps, {skipped} skipped for a gradient of NaN or Inf "
+            f"(in all {totals['skipped']} of {totals['steps']})"
+        )
+        if self.levels_db:
+            levels = torch.tensor(self.levels_db)
+            line += (
+                f"; input level {levels.mean():.1f} dB "
+                f"(from {levels.min():.1f} to {levels.max():.1f})"
+            )
+        return line
