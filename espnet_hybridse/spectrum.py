@@ -21,8 +21,8 @@ def n_fft(fs: int, win_ms: int) -> int:
     """Window length in samples at `fs` Hz, floored as ESPnet's STFTEncoder floors it.
 
     Exact but for 20 ms at 22.05 kHz: 441 samples, an odd number, and a hop of 220 instead of 220.5,
-    so 100.23 frames a second, the last of which takes a sample more. Its bins keep their 50 Hz and it inverts as the others do; a network
-    sees speech 0.2 % slower there.
+    so 100.23 frames a second, the last of which takes a sample more. Its bins keep their 50 Hz and
+    it inverts as the others do; a network sees speech 0.2 % slower there.
     """
     return win_ms * fs // 1000
 

@@ -35,7 +35,9 @@ class TimeBudget:
     def __init__(self, max_hours: float, record: Path):
         self.budget_s = max_hours * 3600.0
         self.record = record
-        self.spent_s = json.loads(record.read_text())["seconds"] if record.is_file() else 0.0
+        # Time whose weights a kill took away does not count.
+        kept = record.is_file() and (record.parent / "checkpoint.pth").is_file()
+        self.spent_s = json.loads(record.read_text())["seconds"] if kept else 0.0
 
     @property
     def exhausted(self) -> bool:

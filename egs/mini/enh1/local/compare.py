@@ -86,7 +86,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="variants side by side, a core each")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--metrics", nargs="+", default=["PESQ", "ESTOI", "SI-SDR", "DNSMOS_OVRL"], metavar="M"
+        "--metrics", nargs="+", default=["PESQ", "ESTOI", "SI-SDR"], metavar="M"
     )
     args = parser.parse_args()
     base, variants = read_yaml(args.base), read_yaml(args.variants)
