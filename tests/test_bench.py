@@ -91,8 +91,12 @@ def test_multiply_accumulates(key):
 
 
 def hold(megabytes):
-    """A warm-up and a call that holds so many MB."""
-    return (lambda: None), (lambda: torch.ones(megabytes * MEGABYTE // 4).sum())
+    """A call that holds so many MB, as its own warm-up."""
+
+    def call():
+        torch.ones(megabytes * MEGABYTE // 4).sum()
+
+    return call, call
 
 
 def die():

@@ -79,9 +79,10 @@ class Enhancer:
         """Enhance one piece (T,) at one of the seven rates."""
         # Whole 20 ms frames, and enough of them for the longest window.
         frames = max(-(-wav.size * 50 // fs), 4)
-        # At 22.05 kHz the 20/10 ms hop divides no frame; without one more, the last samples would
+        # At 22.05 kHz the 20/10 ms hop divides no frame; without one more, the last samples could
         # lie under the edge of a single window, which magnifies whatever error they have.
-        frames += fs // 50 % (n_fft(fs, WINDOW_MS["disc"]) // 2) != 0
+        hop = n_fft(fs, WINDOW_MS["disc"]) // 2
+        frames += frames * fs // 50 % hop > hop // 2
         padded = torch.from_numpy(fit_length(wav, frames * fs // 50))[None].to(self.device)
         lengths = torch.tensor([padded.shape[1]], device=self.device)
         enhanced, _, _, _ = self.model.forward_enhance(padded, lengths, {}, fs=fs)
