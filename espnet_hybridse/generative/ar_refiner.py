@@ -6,9 +6,11 @@ import torch
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import Tensor, nn
 
-from espnet_hybridse.generative.decoding import decode
+from espnet_hybridse.generative.decoding import Decoded, decode
 from espnet_hybridse.generative.refiner import Refiner
+from espnet_hybridse.generative.sampling import Sampling
 from espnet_hybridse.generative.semantic import SemanticEncoder
+from espnet_hybridse.generative.step_weights import DTYPES, StepWeights
 from espnet_hybridse.generative.token_lm import TokenLM
 from espnet_hybridse.spectrum import WINDOW_MS, change_rate, n_fft, rate_of
 
@@ -43,7 +45,9 @@ class ARRefiner(TFGridNetV3):
             errors that copy their predecessors.
         free_running_prob: share of training batches whose history is decoded instead of gold.
             Targets stay gold: tokens are bound to frames, so they stay right whatever came before.
-        temperature, top_k: sampling in decoding; 0 is greedy.
+        temperature, top_k, top_p, seed: see Sampling; greedy by default.
+        decode_dtype: "float32", "bfloat16" or "int8" (CPU) for the steps of decoding in inference,
+            which read all weights for every token; see StepWeights.
 
     Raises:
         ValueError: an option outside its range.
@@ -77,6 +81,9 @@ class ARRefiner(TFGridNetV3):
         free_running_prob: float = 0.0,
         temperature: float = 0.0,
         top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        decode_dtype: str = "float32",
     ):
         nn.Module.__init__(self)
         if str(refiner_fs) not in ("16000", "native"):
@@ -90,7 +97,10 @@ class ARRefiner(TFGridNetV3):
         self.native = str(refiner_fs) == "native"
         self.state_noise, self.history_noise = state_noise, history_noise
         self.free_running_prob = free_running_prob
-        self.temperature, self.top_k = temperature, top_k
+        self.sampling = Sampling(temperature, top_k, top_p, seed)
+        if decode_dtype not in DTYPES:
+            raise ValueError(f"decode_dtype={decode_dtype!r} is not one of {', '.join(DTYPES)}")
+        self.decode_dtype, self.step_weights = decode_dtype, None
 
         conf = dict(semantic_conf or {})
         learned = conf.get("layer") == "learned"
@@ -179,7 +189,7 @@ class ARRefiner(TFGridNetV3):
             return self._noisy(prefix), others
         history = targets = _targets(additional, nlens)
         if self._decodes(targets, additional):
-            decoded = decode(self.lm, prefix, nlens, prefix.size(1), self.temperature, self.top_k)
+            decoded = self._decode(prefix, nlens)
             others["decoded_tokens"] = history = decoded.tokens
             if targets is None and not self.training:
                 return decoded.states, others
@@ -196,6 +206,22 @@ class ARRefiner(TFGridNetV3):
             hit = (logits.argmax(-1) == targets) & _mask(nlens, targets.size(1))
             others[name] = hit.sum() / nlens.sum()
         return self._noisy(states), others
+
+    def _decode(self, prefix: Tensor, nlens: Tensor) -> Decoded:
+        steps = prefix.size(1)
+        if self.training:
+            return decode(self.lm, prefix, nlens, steps, self.sampling)
+        if self.step_weights is None or not self.step_weights.fits(self.lm):
+            self.step_weights = StepWeights(self.lm, self.decode_dtype)
+        return decode(self.lm, prefix, nlens, steps, self.sampling, self.step_weights)
+
+    def train(self, mode: bool = True) -> "ARRefiner":
+        """Fused weights would go stale in training and take up memory."""
+        self.step_weights = None
+        return super().train(mode)
+
+    def __getstate__(self):
+        return {**self.__dict__, "step_weights": None}
 
     def _prefix(self, x16: Tensor, nlens: Tensor) -> Tensor:
         """Normalised 16 kHz spectrum -> adapted semantic features (B, T - 1, lm_dim)."""

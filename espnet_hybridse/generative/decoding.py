@@ -1,11 +1,14 @@
 """Autoregressive decoding of TokenLM with a static cache: the fast path, equal to `forward`."""
 
+import math
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from espnet_hybridse.generative.sampling import GREEDY, Sampling
+from espnet_hybridse.generative.step_weights import StepWeights, paired
 from espnet_hybridse.generative.token_lm import TokenLM
 
 
@@ -22,151 +25,173 @@ def decode(
     prefix: Tensor,
     plens: Tensor,
     steps: int,
-    temperature: float = 0.0,
-    top_k: int = 0,
-    generator: torch.Generator | None = None,
-    dtype: torch.dtype | None = None,
+    sampling: Sampling = GREEDY,
+    weights: StepWeights | None = None,
+    graph: bool | None = None,
 ) -> Decoded:
     """Predict `steps` tokens for every utterance of a batch.
 
     No end token exists: prefix, tokens and refiner frames are all 50 Hz, so the length is known.
-    Utterances shorter than `steps` are decoded on; the caller drops the excess.
+    Utterances shorter than `steps` are decoded on; the caller drops the excess. The prefix is
+    computed by `lm` itself, in one pass; then every step reads `weights` once for the whole batch.
 
     Args:
-        lm: the model; its weights are read, not copied into the result.
+        lm: the model.
         prefix: (B, P, H) adapter output.
         plens: (B,) valid prefix frames.
         steps: tokens to predict, N.
-        temperature: 0 takes the most likely token; above 0 samples.
-        top_k: sample among the k most likely tokens only; 0 means all.
-        generator: random numbers of the sampling.
-        dtype: type of the computation, e.g. torch.bfloat16, which halves the memory traffic that
-            bounds small batches; None keeps the model's own.
+        sampling: how a token is picked.
+        weights: made from `lm` beforehand, for many calls or in another type; None fuses them now.
+        graph: replay the step as a CUDA graph, without which a GPU waits for Python; None does so
+            on a GPU.
 
     Raises:
-        ValueError: steps < 1 or a negative temperature.
+        ValueError: steps < 1.
     """
-    if steps < 1 or temperature < 0:
-        raise ValueError(f"steps={steps} must be >= 1 and temperature={temperature} >= 0")
+    if steps < 1:
+        raise ValueError(f"steps={steps} must be >= 1")
+    graph = prefix.is_cuda if graph is None else graph
     # The ambient autocast would cast every weight at every step.
     with torch.autocast(prefix.device.type, enabled=False):
-        decoder = _Decoder(lm, prefix.size(0), prefix.size(1) + steps, dtype or lm.bos.dtype)
-        x = lm.embed_prefix(prefix).to(decoder.dtype)
-        positions = torch.arange(prefix.size(1), device=prefix.device).expand(len(prefix), -1)
-        decoder.advance(x, positions, plens)
-        position = lm.first_position(plens)[:, None]
-        x = lm.bos.to(decoder.dtype).expand(len(prefix), 1, -1)
-        embedding = lm.llama.embed_tokens.weight.to(decoder.dtype)
-        head = lm.head.weight.to(decoder.dtype)
-        tokens, states = [], []
-        for _ in range(steps):
-            state = decoder.advance(x, position)
-            token = pick(F.linear(state[:, 0], head), temperature, top_k, generator)
-            tokens.append(token)
-            states.append(state)
-            x = F.embedding(token, embedding)[:, None]
-            position = position + 1
-    return Decoded(torch.stack(tokens, 1), torch.cat(states, 1).to(prefix.dtype))
+        weights = weights or StepWeights(lm)
+        stepper = _Stepper(lm, weights, prefix.to(lm.bos.dtype), plens, steps, sampling, graph)
+        stepper.run()
+    return Decoded(stepper.tokens, stepper.states.to(prefix.dtype))
 
 
-def pick(
-    logits: Tensor, temperature: float, top_k: int, generator: torch.Generator | None
-) -> Tensor:
-    """(B, V) -> (B,): the most likely token, or a sample at `temperature` among `top_k`."""
-    if temperature == 0:
-        return logits.argmax(-1)
-    if 0 < top_k < logits.size(-1):
-        floor = logits.topk(top_k, -1).values[:, -1:]
-        logits = logits.masked_fill(logits < floor, float("-inf"))
-    probabilities = (logits.float() / temperature).softmax(-1)
-    return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+class _Stepper:
+    """One batch being decoded.
+
+    Everything a step reads or writes lies at a fixed address and its position is a tensor, so that
+    the very same step can be recorded as a CUDA graph. Recorded (`static`), it attends to the
+    whole cache under a mask; else only to what is filled.
+    """
+
+    def __init__(
+        self,
+        lm: TokenLM,
+        weights: StepWeights,
+        prefix: Tensor,
+        plens: Tensor,
+        steps: int,
+        sampling: Sampling,
+        static: bool,
+    ):
+        batch, self.filled, dim = prefix.shape
+        self.weights, self.sampling, self.static = weights, sampling, static
+        self.heads, self.steps = lm.llama.config.num_attention_heads, steps
+        device, dtype = prefix.device, weights.dtype
+        size = (2, batch, self.heads, self.filled + steps, dim // self.heads)
+        cache = {"dtype": weights.cache_dtype, "device": device}
+        self.cache = [torch.zeros(size, **cache) for _ in weights.layers]
+        for ours, theirs in zip(self.cache, _prefix_cache(lm, prefix, plens), strict=True):
+            ours[0, :, :, : self.filled], ours[1, :, :, : self.filled] = theirs
+        self.visible = _visible(plens, self.filled, steps)
+        if static and self.visible is None:
+            self.visible = torch.ones(1, 1, 1, size[3], dtype=torch.bool, device=device)
+        positions = lm.first_position(plens)[:, None] + torch.arange(steps, device=device)
+        self.turns = _turns(lm, positions)
+        self.uniforms = sampling.uniforms(steps, device)
+        self.step = torch.zeros(1, dtype=torch.long, device=device)
+        self.slots = torch.arange(size[3], device=device)
+        # A last column of sqrt(H eps) makes the norm of a row sqrt(H) times its RMS with eps.
+        self.extended = torch.empty(batch, dim + 1, dtype=dtype, device=device)
+        self.extended[:, -1] = math.sqrt(dim * weights.eps)
+        self.x = self.extended[:, :-1]
+        self.x.copy_(weights.bos)
+        self.tokens = torch.zeros(batch, steps, dtype=torch.long, device=device)
+        self.states = torch.zeros(batch, steps, dim, dtype=dtype, device=device)
+
+    def run(self) -> None:
+        """All steps."""
+        if not (self.static and self.x.is_cuda):
+            for step in range(self.steps):
+                self.advance(step)
+            return
+        # A graph is recorded on a side stream, after the kernels have loaded there.
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self.advance(0)
+        torch.cuda.current_stream().wait_stream(stream)
+        if self.steps == 1:
+            return
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.advance(None)
+        for _ in range(1, self.steps):
+            graph.replay()
+
+    def advance(self, step: int | None) -> None:
+        """One token for every utterance. `step` None: the number is only on the device."""
+        at = self.step if self.static else slice(step, step + 1)
+        token, state = self._token(at)
+        if self.static:
+            self.tokens.index_copy_(1, at, token[:, None])
+            self.states.index_copy_(1, at, state[:, None])
+            self.step += 1
+        else:
+            self.tokens[:, step], self.states[:, step] = token, state
+        self.x.copy_(F.embedding(token, self.weights.embedding))
+
+    def _token(self, at: Tensor | slice) -> tuple[Tensor, Tensor]:
+        weights, x = self.weights, self.x
+        turns = self.turns[at][0]
+        if self.static:
+            mask = self.visible & (self.slots <= self.step + self.filled)
+        else:
+            end = self.filled + at.stop
+            mask = None if self.visible is None else self.visible[..., :end]
+        for layer, cache in zip(weights.layers, self.cache, strict=True):
+            qkv = _turned(layer.qkv(self._normed()).view(len(x), 3, self.heads, -1), turns)
+            qkv = qkv.to(cache.dtype).transpose(0, 1)
+            if self.static:
+                cache.index_copy_(3, self.step + self.filled, qkv[1:, :, :, None])
+            else:
+                cache[:, :, :, end - 1] = qkv[1:]
+                cache = cache[:, :, :, :end]
+            query = qkv[0, :, :, None]
+            y = F.scaled_dot_product_attention(query, cache[0], cache[1], attn_mask=mask)
+            x.add_(layer.out(y.flatten(1).to(x.dtype)))
+            gate, up = layer.gate_up(self._normed()).chunk(2, -1)
+            x.add_(layer.down(F.silu(gate).mul_(up)))
+        state = self._normed() * weights.norm
+        uniform = None if self.uniforms is None else self.uniforms[at]
+        return self.sampling.pick(weights.head(state), uniform), state
+
+    def _normed(self) -> Tensor:
+        """The rows divided by sqrt(H) times their RMS; the weights that follow hold the rest."""
+        return self.x / torch.linalg.vector_norm(self.extended, dim=-1, keepdim=True)
 
 
-class _Layer(NamedTuple):
-    """One LLaMA layer with query, key and value, and gate and up fused: two products fewer each."""
-
-    attention_norm: Tensor
-    qkv: Tensor
-    out: Tensor
-    ffn_norm: Tensor
-    gate_up: Tensor
-    down: Tensor
-    eps: float
+def _turns(lm: TokenLM, positions: Tensor) -> Tensor:
+    """(N, B, 3, 1, d / 2) complex: what turns query and key at each step, and 1 for the value."""
+    cos, sin = lm.llama.rotary_emb(lm.bos.float(), positions)
+    turn = torch.complex(cos, sin)[..., : cos.size(-1) // 2].transpose(0, 1)
+    return torch.stack([turn, turn, torch.ones_like(turn)], 2)[:, :, :, None]
 
 
-class _Decoder:
-    """The layers over a preallocated cache (layers, 2, B, heads, length, H / heads)."""
-
-    def __init__(self, lm: TokenLM, batch: int, length: int, dtype: torch.dtype):
-        config, device = lm.llama.config, lm.bos.device
-        self.dtype, self.heads = dtype, config.num_attention_heads
-        self.layers = _fuse(lm, dtype)
-        self.norm = lm.llama.norm.weight.to(dtype)
-        self.eps = lm.llama.norm.variance_epsilon
-        head_dim = config.hidden_size // self.heads
-        self.cache = torch.zeros(
-            len(self.layers), 2, batch, self.heads, length, head_dim, dtype=dtype, device=device
-        )
-        self.used = 0
-        self.hidden: Tensor | None = None  # (B, 1, 1, length), False on prefix padding
-        self.rotary = lm.llama.rotary_emb
-
-    def advance(self, x: Tensor, positions: Tensor, plens: Tensor | None = None) -> Tensor:
-        """Run new positions (B, K, H), causal among themselves, and keep their keys and values.
-
-        K > 1 only for the prefix; `plens` then marks its padding. Returns the normed states.
-        """
-        start, end = self.used, self.used + x.size(1)
-        self.used = end
-        mask, causal = self._mask(x.size(1), end, plens)
-        cos, sin = (t.to(self.dtype)[:, None] for t in self.rotary(x.float(), positions))
-        for layer, (keys, values) in zip(self.layers, self.cache, strict=True):
-            y = F.rms_norm(x, x.shape[-1:], layer.attention_norm, layer.eps)
-            qkv = F.linear(y, layer.qkv).unflatten(-1, (3 * self.heads, -1)).transpose(1, 2)
-            rotated, v = qkv[:, : 2 * self.heads], qkv[:, 2 * self.heads :]
-            first, second = rotated.chunk(2, -1)
-            rotated = rotated * cos + torch.cat([-second, first], -1) * sin
-            q, k = rotated.chunk(2, 1)
-            keys[:, :, start:end] = k
-            values[:, :, start:end] = v
-            y = F.scaled_dot_product_attention(
-                q, keys[:, :, :end], values[:, :, :end], attn_mask=mask, is_causal=causal
-            )
-            x = x + F.linear(y.transpose(1, 2).flatten(2), layer.out)
-            y = F.rms_norm(x, x.shape[-1:], layer.ffn_norm, layer.eps)
-            gate, up = F.linear(y, layer.gate_up).chunk(2, -1)
-            x = x + F.linear(F.silu(gate) * up, layer.down)
-        return F.rms_norm(x, x.shape[-1:], self.norm, self.eps)
-
-    def _mask(self, new: int, end: int, plens: Tensor | None):
-        """(mask, is_causal) of scaled_dot_product_attention; no mask where none is needed."""
-        if plens is not None and bool((plens < end).any()):
-            index = torch.arange(self.cache.size(-2), device=plens.device)
-            self.hidden = ((index < plens[:, None]) | (index >= end))[:, None, None]
-        if self.hidden is None:
-            return None, new > 1
-        mask = self.hidden[..., :end]
-        if new > 1:
-            square = torch.ones(new, end, dtype=torch.bool, device=mask.device)
-            itself = torch.eye(new, end, dtype=torch.bool, device=mask.device)
-            mask = (mask & square.tril()) | itself
-        return mask, False
+def _turned(qkv: Tensor, turns: Tensor) -> Tensor:
+    """(B, 3, heads, d), its pairs as complex numbers multiplied by (B, 3, 1, d / 2)."""
+    pairs = torch.view_as_complex(qkv.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs.mul_(turns)).flatten(-2).to(qkv.dtype)
 
 
-def _fuse(lm: TokenLM, dtype: torch.dtype) -> list[_Layer]:
-    layers = []
-    for layer in lm.llama.layers:
-        attention, mlp = layer.self_attn, layer.mlp
-        qkv = (attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight)
-        layers.append(
-            _Layer(
-                layer.input_layernorm.weight.to(dtype),
-                torch.cat(qkv).to(dtype),
-                attention.o_proj.weight.to(dtype),
-                layer.post_attention_layernorm.weight.to(dtype),
-                torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)).to(dtype),
-                mlp.down_proj.weight.to(dtype),
-                layer.input_layernorm.variance_epsilon,
-            )
-        )
-    return layers
+def _prefix_cache(lm: TokenLM, prefix: Tensor, plens: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values (B, heads, P, H / heads) of every layer."""
+    frames = prefix.size(1)
+    cache = lm.llama(
+        inputs_embeds=lm.embed_prefix(prefix),
+        attention_mask=lm.mask(plens, frames, 0),
+        position_ids=lm.positions_of(plens, frames, 0),
+        use_cache=True,
+    ).past_key_values
+    return [(paired(layer.keys), layer.values) for layer in cache.layers]
+
+
+def _visible(plens: Tensor, frames: int, steps: int) -> Tensor | None:
+    """(B, 1, 1, P + N), False on prefix padding; None where there is none."""
+    if int(plens.min()) >= frames:
+        return None
+    index = torch.arange(frames + steps, device=plens.device)
+    return ((index < plens[:, None]) | (index >= frames))[:, None, None]

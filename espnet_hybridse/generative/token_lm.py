@@ -94,8 +94,8 @@ class TokenLM(nn.Module):
         inputs = torch.cat([self.embed_prefix(prefix), self.embed_history(tokens)], dim=1)
         hidden = self.llama(
             inputs_embeds=self.dropout(inputs),
-            attention_mask=self._mask(plens, prefix.size(1), tokens.size(1)),
-            position_ids=self._positions(plens, prefix.size(1), tokens.size(1)),
+            attention_mask=self.mask(plens, prefix.size(1), tokens.size(1)),
+            position_ids=self.positions_of(plens, prefix.size(1), tokens.size(1)),
             use_cache=False,
         ).last_hidden_state
         states = hidden[:, prefix.size(1) :]
@@ -105,13 +105,14 @@ class TokenLM(nn.Module):
         """(B,) position id of BOS."""
         return plens if self.positions == "sequential" else torch.zeros_like(plens)
 
-    def _positions(self, plens: Tensor, p: int, n: int) -> Tensor:
+    def positions_of(self, plens: Tensor, p: int, n: int) -> Tensor:
+        """(B, P + N) position ids of prefix and tokens."""
         prefix = torch.arange(p, device=plens.device).expand(len(plens), p)
         tokens = torch.arange(n, device=plens.device) + self.first_position(plens)[:, None]
         return torch.cat([prefix, tokens], dim=1)
 
     @staticmethod
-    def _mask(plens: Tensor, p: int, n: int) -> Tensor:
+    def mask(plens: Tensor, p: int, n: int) -> Tensor:
         """(B, 1, P + N, P + N), True where a row may look: causal, without prefix padding.
 
         Always handed over whole: from position ids that start anew transformers would infer
