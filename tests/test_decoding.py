@@ -68,6 +68,16 @@ def test_logits_depend_on_earlier_tokens_only():
     assert not torch.allclose(after[:, 6], before[:, 6])
 
 
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_given_history_is_followed(graph):
+    lm, plens, prefix = make_lm(), torch.tensor([9, 5]), torch.randn(2, 9, 32)
+    history = torch.randint(0, 50, (2, 9))
+    forced = decode(lm, prefix, plens, 9, graph=graph, history=history)
+    logits, states = lm(prefix, plens, history)
+    assert torch.equal(forced.tokens, logits.argmax(-1))
+    torch.testing.assert_close(forced.states, states, atol=1e-4, rtol=0)
+
+
 def test_decoding_equals_generate_of_transformers():
     lm = make_lm("sequential")
     prefix = torch.randn(2, 9, 32)
@@ -122,8 +132,9 @@ def test_samples_follow_the_probabilities_within_top_k_and_top_p():
 def test_lower_precision_mostly_agrees_and_gives_the_models_own_type_back(dtype, share):
     lm, prefix = make_lm(), torch.randn(8, 40, 32)
     plens = torch.full((8,), 40)
-    exact = decode(lm, prefix, plens, 1)
-    decoded = decode(lm, prefix, plens, 1, weights=StepWeights(lm, dtype))
+    exact = decode(lm, prefix, plens, 40)
+    weights = StepWeights(lm, dtype)
+    decoded = decode(lm, prefix, plens, 40, weights=weights, history=exact.tokens)
     assert decoded.states.dtype == torch.float32
     assert (decoded.tokens == exact.tokens).float().mean() >= share
     difference = (decoded.states - exact.states).norm() / exact.states.norm()

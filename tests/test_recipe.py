@@ -232,6 +232,17 @@ def test_wrong_use_is_one_message(rendered, disc, tmp_path, capsys):
     assert "run stage 2 first" in capsys.readouterr().err
 
 
+def test_pieces_enhanced_together_are_those_enhanced_alone(disc):
+    wav = 0.1 * np.random.default_rng(0).normal(size=60000).astype(np.float32)
+    options = {"segment_s": 0.8, "overlap_s": 0.2}
+    alone, together = (
+        Enhancer.from_pretrained(disc, batch=batch, **options)(wav, 16000) for batch in (1, 3)
+    )
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    with pytest.raises(ValueError, match="batch=0 must be at least 1"):
+        Enhancer.from_pretrained(disc, batch=0)
+
+
 def test_stock_espnet_runs_our_model(rendered, disc):
     """SeparateSpeech of stock ESPnet gives what Enhancer gives."""
     from espnet2.bin.enh_inference import SeparateSpeech

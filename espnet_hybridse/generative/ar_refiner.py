@@ -133,6 +133,9 @@ class ARRefiner(TFGridNetV3):
             "window", torch.hann_window(n_fft(REFINER_FS, WINDOW_MS["gen"])), persistent=False
         )
 
+    pieces_at_once = 8
+    """Pieces of a long recording decoded together: the LM reads its weights once for all."""
+
     @property
     def num_spk(self) -> int:
         return 1

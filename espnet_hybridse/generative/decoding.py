@@ -28,6 +28,7 @@ def decode(
     sampling: Sampling = GREEDY,
     weights: StepWeights | None = None,
     graph: bool | None = None,
+    history: Tensor | None = None,
 ) -> Decoded:
     """Predict `steps` tokens for every utterance of a batch.
 
@@ -44,6 +45,8 @@ def decode(
         weights: made from `lm` beforehand, for many calls or in another type; None fuses them now.
         graph: replay the step as a CUDA graph, without which a GPU waits for Python; None does so
             on a GPU.
+        history: (B, N) tokens to continue from instead of the ones picked; `tokens` are then the
+            picks that each history leads to.
 
     Raises:
         ValueError: steps < 1.
@@ -55,6 +58,7 @@ def decode(
     with torch.autocast(prefix.device.type, enabled=False):
         weights = weights or StepWeights(lm)
         stepper = _Stepper(lm, weights, prefix.to(lm.bos.dtype), plens, steps, sampling, graph)
+        stepper.history = history
         stepper.run()
     return Decoded(stepper.tokens, stepper.states.to(prefix.dtype))
 
@@ -92,6 +96,7 @@ class _Stepper:
         positions = lm.first_position(plens)[:, None] + torch.arange(steps, device=device)
         self.turns = _turns(lm, positions)
         self.uniforms = sampling.uniforms(steps, device)
+        self.history: Tensor | None = None
         self.step = torch.zeros(1, dtype=torch.long, device=device)
         self.slots = torch.arange(size[3], device=device)
         # A last column of sqrt(H eps) makes the norm of a row sqrt(H) times its RMS with eps.
@@ -126,13 +131,14 @@ class _Stepper:
         """One token for every utterance. `step` None: the number is only on the device."""
         at = self.step if self.static else slice(step, step + 1)
         token, state = self._token(at)
+        follows = token if self.history is None else self.history[:, at].squeeze(1)
         if self.static:
             self.tokens.index_copy_(1, at, token[:, None])
             self.states.index_copy_(1, at, state[:, None])
             self.step += 1
         else:
             self.tokens[:, step], self.states[:, step] = token, state
-        self.x.copy_(F.embedding(token, self.weights.embedding))
+        self.x.copy_(F.embedding(follows, self.weights.embedding))
 
     def _token(self, at: Tensor | slice) -> tuple[Tensor, Tensor]:
         weights, x = self.weights, self.x

@@ -57,6 +57,14 @@ class StepWeights:
             self.norm = (lm.llama.norm.weight * lm.dim**0.5).to(self.dtype)
             self.head = fuse(lm.head.weight.to(self.dtype))
         self.eps = lm.llama.norm.variance_epsilon
+        read = [p for p in lm.llama.layers.parameters() if p.dim() > 1]
+        self._numbers = sum(p.numel() for p in (*read, lm.head.weight))
+        self._width = 1 if dtype == "int8" else self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that every step reads, keys and values aside."""
+        return self._numbers * self._width
 
     def fits(self, lm: TokenLM) -> bool:
         """Whether `lm` still holds the values these were made from."""

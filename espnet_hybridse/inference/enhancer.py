@@ -1,7 +1,7 @@
 """Enhancement of waveforms of any rate and length with a trained model."""
 
 from pathlib import Path
-from typing import Iterator, Union
+from typing import Iterator, Optional, Union
 
 import numpy as np
 import torch
@@ -25,6 +25,12 @@ class Enhancer:
         segment_s: longest piece processed at once, in seconds; longer audio is cut into
             overlapping pieces that are cross-faded, so memory does not grow with its length.
         overlap_s: shared by neighbouring pieces, in seconds.
+        batch: pieces of one recording processed at once; memory grows with it. None takes 8 for
+            the generative branch, whose language model reads its weights once for all of them,
+            and 1 else.
+
+    Raises:
+        ValueError: batch < 1.
     """
 
     def __init__(
@@ -33,11 +39,15 @@ class Enhancer:
         device: str = "cpu",
         segment_s: float = 10.0,
         overlap_s: float = 1.0,
+        batch: Optional[int] = None,
     ):
+        if batch is not None and batch < 1:
+            raise ValueError(f"batch={batch} must be at least 1")
         self.loaded = loaded
         self.model = loaded.model.to(device).eval()
         self.device = torch.device(device)
         self.segment_s, self.overlap_s = segment_s, overlap_s
+        self.batch = batch or getattr(self.model.separator, "pieces_at_once", 1)
 
     @classmethod
     def from_pretrained(cls, directory: Union[str, Path], **kwargs) -> "Enhancer":
@@ -68,22 +78,27 @@ class Enhancer:
         overlap = round(self.overlap_s * fs)
         plan = plan_segments(wav.size, round(self.segment_s * fs), overlap)
         if len(plan) == 1:
-            yield self.process(wav, fs)
+            yield self.process(wav[None], fs)[0]
             return
         joined = OverlapAdd(wav.size, overlap)
-        for start, stop in plan:
-            yield joined.push(start, self.process(wav[start:stop], fs))
+        for first in range(0, len(plan), self.batch):
+            part = plan[first : first + self.batch]
+            pieces = self.process(np.stack([wav[start:stop] for start, stop in part]), fs)
+            for (start, _), piece in zip(part, pieces, strict=True):
+                yield joined.push(start, piece)
 
     @torch.no_grad()
     def process(self, wav: np.ndarray, fs: int) -> np.ndarray:
-        """Enhance one piece (T,) at one of the seven rates."""
+        """Enhance pieces (B, T) of equal length at one of the seven rates."""
         # Whole 20 ms frames, and enough of them for the longest window.
-        frames = max(-(-wav.size * 50 // fs), 4)
+        frames = max(-(-wav.shape[1] * 50 // fs), 4)
         # At 22.05 kHz the 20/10 ms hop divides no frame; without one more, the last samples could
         # lie under the edge of a single window, which magnifies whatever error they have.
         hop = n_fft(fs, WINDOW_MS["disc"]) // 2
         frames += frames * fs // 50 % hop > hop // 2
-        padded = torch.from_numpy(fit_length(wav, frames * fs // 50))[None].to(self.device)
-        lengths = torch.tensor([padded.shape[1]], device=self.device)
+        size = frames * fs // 50
+        padded = np.stack([fit_length(piece, size) for piece in wav])
+        padded = torch.from_numpy(padded).to(self.device)
+        lengths = torch.full((len(padded),), size, device=self.device)
         enhanced, _, _, _ = self.model.forward_enhance(padded, lengths, {}, fs=fs)
-        return enhanced[0][0, : wav.size].cpu().numpy()
+        return enhanced[0][:, : wav.shape[1]].cpu().numpy()
