@@ -8,18 +8,19 @@ from typing import Any, Dict, List
 import torch
 
 from espnet_hybridse.audio import RATES
-from espnet_hybridse.bench import disc
+from espnet_hybridse.bench import disc, gen, gen_branch
 from espnet_hybridse.bench.disc_systems import SYSTEMS
 from espnet_hybridse.bench.machine import describe, device_of
 from espnet_hybridse.bench.table import markdown
 from espnet_hybridse.config import ConfigError, check_arguments, read_yaml
 from espnet_hybridse.discriminative.tfgridnet_sfi import TFGridNetSFI
+from espnet_hybridse.generative.ar_refiner import ARRefiner
 from espnet_hybridse.lists import write_json
 
 CONF = (Path(__file__).resolve().parents[2] / "conf", Path("conf"))
 """Where the presets are: beside the package, or in the working directory."""
 SECONDS = {"cpu": 0.25, "cuda": 4.0}
-"""Audio in each call by default: on two cores all of it then takes less than ten minutes."""
+"""Audio in each call of `disc` by default: on two cores all of it takes less than ten minutes."""
 OPTIONAL = ("ours_compile",)
 
 
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "TF-GridNet-SFI beside ESPnet's TFGridNetV3 and the challenge baseline's BSRNN"
     form = argparse.ArgumentDefaultsHelpFormatter
     add_disc(what.add_parser("disc", help=text, description=text, formatter_class=form))
+    text = "the generative branch's decoding beside transformers' generate; its real-time factor"
+    add_gen(what.add_parser("gen", help=text, description=text, formatter_class=form))
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -51,8 +54,9 @@ def add_disc(parser: argparse.ArgumentParser) -> None:
         "--rates", nargs="+", type=int, default=[16000, 48000], metavar="HZ", help=f"of {RATES}"
     )
     parser.add_argument(
-        "--seconds", type=float, help=f"of audio in each call; else {SECONDS['cpu']} on CPU, "
-        f"{SECONDS['cuda']} on a GPU"
+        "--seconds",
+        type=float,
+        help=f"of audio in each call; else {SECONDS['cpu']} on CPU, {SECONDS['cuda']} on a GPU",
     )
     parser.add_argument("--batch", type=int, default=1, help="utterances in each call")
     parser.add_argument("--systems", nargs="+", metavar="S", help=f"some of {keys}")
@@ -61,8 +65,36 @@ def add_disc(parser: argparse.ArgumentParser) -> None:
     add_common(parser)
 
 
+def add_gen(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", nargs="+", default=["paper"], help="folders of conf/")
+    parser.add_argument(
+        "--config", nargs="+", type=Path, metavar="YAML", help="train_gen.yaml files, no preset"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, help="of speech to decode: 50 tokens each"
+    )
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="utterances at once")
+    parser.add_argument(
+        "--systems",
+        nargs="+",
+        metavar="S",
+        help=f"some of {' '.join(gen.SYSTEMS)}; else all that the device runs",
+    )
+    parser.add_argument("--file_s", type=float, default=60.0, help="recording for the whole branch")
+    parser.add_argument("--fs", type=int, default=16000, help="its rate in Hz")
+    parser.add_argument("--skip_branch", action="store_true", help="decoding only")
+    add_common(parser)
+    parser.set_defaults(limit_s=60.0)
+
+
 def run(args: argparse.Namespace) -> int:
     device = device_of(args.device)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    return {"disc": run_disc, "gen": run_gen}[args.what](args, device)
+
+
+def run_disc(args: argparse.Namespace, device: torch.device) -> int:
     systems = args.systems or [key for key in SYSTEMS if key not in OPTIONAL]
     if args.compile and "ours_compile" not in systems:
         systems.append("ours_compile")
@@ -77,56 +109,105 @@ def run(args: argparse.Namespace) -> int:
         not args.skip_training,
         args.threads,
     )
-    if args.config:
-        options = {str(path): separator_conf(path) for path in args.config}
-    else:
-        options = {name: separator_conf(preset_config(name)) for name in args.preset}
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    facts = describe(device)
-    print("\n".join(f"{key}: {value}" for key, value in facts.items()), flush=True)
-    results: List[Dict[str, Any]] = []
+    options = {
+        name: separator_conf(config, "tfgridnet_sfi", TFGridNetSFI)
+        for name, config in configs(args, "train_disc.yaml").items()
+    }
+    report = Report(args, {**asdict(settings), "separator_conf": options}, device)
     for name, own in options.items():
         for rows in disc.run(own, settings):
-            print(f"\n{name}, {disc.title(rows, settings)}\n")
-            rows = disc.as_dicts(rows)
-            print(markdown(rows, disc.COLUMNS), flush=True)
-            results += [{"config": name, **row} for row in rows]
-            if args.json:  # again after every table: a long run can be stopped
-                given = {**asdict(settings), **facts, "separator_conf": options}
-                write_json(args.json, {**given, "rows": results})
-    print(f"\n{disc.LEGEND}")
-    if args.json:
-        print(f"\nwritten: {args.json}")
-    return 0
+            title = f"{name}, {disc.title(rows, settings)}"
+            report.table(name, title, disc.as_dicts(rows), disc.COLUMNS)
+    return report.end(disc.LEGEND)
 
 
-def preset_config(preset: str) -> Path:
-    """The train_disc.yaml of a preset.
+def run_gen(args: argparse.Namespace, device: torch.device) -> int:
+    every = [key for key in gen.SYSTEMS if key != "int8" or device.type == "cpu"]
+    systems = args.systems or every
+    settings = gen.Settings(
+        device, systems, args.seconds, args.batch, args.repeat, args.limit_s, args.threads
+    )
+    gen_branch.check(args.file_s, [key for key in systems if key != gen.PEER])
+    given = configs(args, "train_gen.yaml")
+    options = {name: separator_conf(c, "ar_refiner", ARRefiner) for name, c in given.items()}
+    report = Report(args, {**asdict(settings), "separator_conf": options}, device)
+    for name, own in options.items():
+        for rows in gen.run(lm_sizes(own), settings):
+            title = f"{name}, {rows[0].batch} x {settings.frames} frames of prefix and tokens"
+            report.table(name, title, gen.as_dicts(rows), gen.COLUMNS)
+        dtypes = [key for key in systems if key != gen.PEER]
+        if dtypes and not args.skip_branch:
+            config = read_yaml(given[name])
+            rows = gen_branch.run(config, device, args.file_s, args.fs, dtypes, args.batch)
+            title = f"{name}, whole branch, {args.file_s:g} s at {args.fs} Hz"
+            report.table(name, title, gen_branch.as_dicts(rows), gen_branch.COLUMNS)
+    return report.end(gen.LEGEND)
+
+
+class Report:
+    """Prints every table as it is there and keeps the JSON file up to date with it.
+
+    Args:
+        given: settings to put into the file.
+    """
+
+    def __init__(self, args: argparse.Namespace, given: Dict[str, Any], device: torch.device):
+        facts = describe(device)
+        print("\n".join(f"{key}: {value}" for key, value in facts.items()), flush=True)
+        self.file, self.given = args.json, {**given, **facts}
+        self.results: List[Dict[str, Any]] = []
+
+    def table(self, config: str, title: str, rows: List[Dict[str, Any]], columns: Dict) -> None:
+        print(f"\n{title}\n\n{markdown(rows, columns)}", flush=True)
+        self.results += [{"config": config, **row} for row in rows]
+        if self.file:  # again after every table: a long run can be stopped
+            write_json(self.file, {**self.given, "rows": self.results})
+
+    def end(self, legend: str) -> int:
+        print(f"\n{legend}")
+        if self.file:
+            print(f"\nwritten: {self.file}")
+        return 0
+
+
+def configs(args: argparse.Namespace, file: str) -> Dict[str, Path]:
+    """Name of each table -> training YAML."""
+    if args.config:
+        return {str(path): path for path in args.config}
+    return {name: preset_config(name, file) for name in args.preset}
+
+
+def lm_sizes(own: Dict[str, Any]) -> Dict[str, Any]:
+    """TokenLM's options in a separator_conf of ARRefiner."""
+    names = {"lm_layers": "layers", "lm_dim": "dim", "lm_heads": "heads", "lm_ffn": "ffn"}
+    names["vocab_size"] = "vocab_size"
+    return {ours: own[theirs] for theirs, ours in names.items() if theirs in own}
+
+
+def preset_config(preset: str, file: str) -> Path:
+    """The training YAML of a preset, e.g. its train_disc.yaml.
 
     Raises:
         ConfigError: there is none of that name.
     """
     found = {}
     for conf in reversed(CONF):
-        found.update({path.parent.name: path for path in sorted(conf.glob("*/train_disc.yaml"))})
+        found.update({path.parent.name: path for path in sorted(conf.glob(f"*/{file}"))})
     if preset not in found:
         accepted = f"one of {', '.join(sorted(found))}" if found else "here, nor is any other"
-        raise ConfigError(f"--preset {preset} is not {accepted}; --config takes a train_disc.yaml")
+        raise ConfigError(f"--preset {preset} is not {accepted}; --config takes a {file}")
     return found[preset]
 
 
-def separator_conf(path: Path) -> Dict[str, Any]:
-    """The separator's options in a training YAML of the discriminative branch.
+def separator_conf(path: Path, name: str, build: type) -> Dict[str, Any]:
+    """The separator's options in a training YAML.
 
     Raises:
         ConfigError: no such file, an unknown key, or another separator.
     """
     config = read_yaml(path)
-    if config.get("separator") != "tfgridnet_sfi":
-        raise ConfigError(
-            f"{path}: separator {config.get('separator')!r}; bench disc takes 'tfgridnet_sfi'"
-        )
+    if config.get("separator") != name:
+        raise ConfigError(f"{path}: separator {config.get('separator')!r}; expected {name!r}")
     own = config.get("separator_conf") or {}
-    check_arguments(TFGridNetSFI, own, f"{path}: separator_conf")
+    check_arguments(build, own, f"{path}: separator_conf")
     return own
