@@ -88,6 +88,22 @@ def test_killed_extraction_resumes_without_loss(speech, tmp_path, wavlm_dir):
     assert "nothing to do" in run(speech, tmp_path, wavlm_dir)
 
 
+def test_array_jobs_merge_to_the_bytes_of_one_run(speech, tmp_path, wavlm_dir):
+    run(speech, tmp_path / "one", wavlm_dir)
+    out, shared = tmp_path / "jobs", {"manifest": tmp_path / "one/manifest.json"}
+    assert "2 utterances, 2 new" in run(speech, out, wavlm_dir, split="1/2", **shared)
+    assert "nothing to do" in run(speech, out, wavlm_dir, split="1/2", **shared)
+    assert not (out / "text_int").exists()
+    assert "1 utterances, 1 new" in run(speech, out, wavlm_dir, split="2/2", **shared)
+    assert "3 utterances, 0 new" in run(speech, out, wavlm_dir, **shared)
+    assert (out / "text_int").read_bytes() == (tmp_path / "one/text_int").read_bytes()
+    assert not list(out.glob("*of2*"))
+    with pytest.raises(ValueError, match="--split 3/2 is not i/n"):
+        run(speech, out, wavlm_dir, split="3/2")
+    with pytest.raises(ManifestError, match="the jobs need one codebook"):
+        run(speech, tmp_path / "none", wavlm_dir, split="1/2")
+
+
 def test_unreadable_speech_is_quarantined_and_retried(speech, tmp_path, wavlm_dir):
     table = read_list(speech)
     table["torn"] = str(tmp_path / "torn.wav")

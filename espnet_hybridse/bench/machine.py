@@ -38,17 +38,3 @@ def describe(device: torch.device) -> Dict[str, object]:
         "espnet": metadata.version("espnet"),
         "espnet_hybridse": __version__,
     }
-
-
-def device_of(name: str) -> torch.device:
-    """The device called "auto" (a GPU where there is one), "cpu" or "cuda".
-
-    Raises:
-        ValueError: another name, or no such device here.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"--device {name!r} is not one of auto, cpu, cuda")
-    usable = torch.cuda.is_available()
-    if name == "cuda" and not usable:
-        raise ValueError("--device cuda: PyTorch finds no GPU here; take --device cpu")
-    return torch.device("cuda" if usable and name != "cpu" else "cpu")

@@ -10,9 +10,10 @@ import torch
 from espnet_hybridse.audio import RATES
 from espnet_hybridse.bench import disc, gen, gen_branch
 from espnet_hybridse.bench.disc_systems import SYSTEMS
-from espnet_hybridse.bench.machine import describe, device_of
+from espnet_hybridse.bench.machine import describe
 from espnet_hybridse.bench.table import markdown
 from espnet_hybridse.config import ConfigError, check_arguments, read_yaml
+from espnet_hybridse.device import device_of
 from espnet_hybridse.discriminative.tfgridnet_sfi import TFGridNetSFI
 from espnet_hybridse.generative.ar_refiner import ARRefiner
 from espnet_hybridse.lists import write_json

@@ -2,6 +2,7 @@
 
 import argparse
 
+from espnet_hybridse.device import device_of
 from espnet_hybridse.tokens.extract import extract
 from espnet_hybridse.tokens.tokenizer import BACKENDS
 
@@ -20,11 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="k-means: draw and start")
     parser.add_argument("--manifest", help="reuse the tokenizer of this token set's manifest.json")
     parser.add_argument("--nj", type=int, default=1, help="processes")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--split",
+        metavar="i/n",
+        help="do every n-th utterance only (array jobs); a run without it merges what they did",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    print(extract(**vars(args)))
+    print(extract(**{**vars(args), "device": str(device_of(args.device))}))
     return 0
 
 

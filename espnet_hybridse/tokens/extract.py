@@ -1,6 +1,7 @@
 """Stage 4: tokens of every clean utterance of a list, killable and resumable."""
 
 import logging
+import math
 import random
 import time
 from collections.abc import Iterator
@@ -19,11 +20,9 @@ from espnet_hybridse.tokens.manifest import (
     read_manifest,
     write_manifest,
 )
+from espnet_hybridse.tokens.token_lists import Shard, read_tokens, shard_lists
 from espnet_hybridse.tokens.tokenizer import BACKENDS, Tokenizer, load_tokenizer
 from espnet_hybridse.workers import worker_pool
-
-LIST_NAME = "text_int"
-PART_NAME = "text_int.part"
 
 
 def read_16k(path: str | Path) -> np.ndarray:
@@ -45,8 +44,12 @@ def extract(
     manifest: str | Path | None = None,
     nj: int = 1,
     device: str = "cpu",
+    split: str | None = None,
 ) -> str:
     """Write `out/text_int` ("uid t1 t2 …") and `out/manifest.json`; return a summary line.
+
+    With `split` it writes `out/text_int.iofn`; a run without it takes over the tokens of all such
+    lists, makes what is still missing and removes them, which gives the bytes of a run in one go.
 
     Args:
         spk1: list of clean speech, any rate.
@@ -58,49 +61,65 @@ def extract(
         manifest: reuse the tokenizer of that token set: validation sets must share training's.
         nj: processes; with a GPU 1 is enough.
         device: "cpu" or "cuda…".
+        split: "i/n": every n-th utterance only, for array jobs. They must share a codebook.
 
     Raises:
-        ManifestError: `out` holds tokens of another tokenizer.
+        ManifestError: `out` holds tokens of another tokenizer, or k-means jobs have none to share.
+        ValueError: an unknown back end, a wrong split, or no readable utterance.
     """
     if backend not in BACKENDS:
         raise ValueError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
-    wavs, out = read_list(spk1), Path(out)
+    shard, out = Shard(split), Path(out)
+    wavs = shard.cut(read_list(spk1))
     out.mkdir(parents=True, exist_ok=True)
-    if (out / MANIFEST_NAME).is_file():
+    made = (out / MANIFEST_NAME).is_file()
+    if made:
         wanted = _wanted(backend, semantic, layer, units, manifest)
         _check_wanted(wanted, read_manifest(out), out)
-    done = _read_done(out)
-    stamp = (out / LIST_NAME).stat().st_mtime if (out / LIST_NAME).is_file() else None
-    if stamp is not None:  # speech that was rendered again since is read again
-        for uid in [uid for uid in done if uid in wavs and _is_newer(wavs[uid], stamp)]:
-            del done[uid]
-        done = {uid: tokens for uid, tokens in done.items() if uid in wavs}
+    elif backend == "kmeans" and not (shard.whole or manifest):
+        raise ManifestError(
+            f"--split {split}: the jobs need one codebook; make one by a run over a part of the "
+            "speech without --split and name its manifest.json with --manifest"
+        )
+    target = shard.list_in(out)
+    done = _still_valid(read_tokens(out, shard), wavs, target)
     todo = [uid for uid in sorted(wavs) if uid not in done]
-    if not todo and (out / LIST_NAME).is_file():
-        return f"{out / LIST_NAME}: all {len(wavs)} utterances have tokens, nothing to do"
+    if not todo and target.is_file():
+        return f"{target}: all {len(wavs)} utterances have tokens, nothing to do"
     if done:
-        logging.info("%s: %d utterances have tokens, %d to go", out, len(done), len(todo))
-    if not (out / MANIFEST_NAME).is_file():
+        logging.info("%s: %d utterances have tokens, %d to go", target, len(done), len(todo))
+    if not made:
         if manifest:
             tokenizer = load_tokenizer(manifest, device, model)
         else:
             tokenizer = _build(wavs, backend, model, semantic, layer, units, fit_on, seed, device)
         tokenizer.save(out)
         write_manifest(out, tokenizer.manifest())
-    quarantine = Quarantine(out / "quarantine.tsv")
+    quarantine = Quarantine(out / f"quarantine{shard.suffix}.tsv")
     started = time.monotonic()
-    seconds = _extract(wavs, todo, out, model, nj, device, quarantine)
+    seconds = _extract(wavs, todo, out, shard, model, nj, device, quarantine)
     elapsed = max(time.monotonic() - started, 1e-9)
-    tokens = _read_done(out)
+    tokens = read_tokens(out, shard)
     if not tokens:
         raise ValueError(f"{spk1}: no utterance could be read; see {quarantine.path}")
-    write_list(out / LIST_NAME, {uid: tokens[uid] for uid in wavs if uid in tokens})
-    (out / PART_NAME).unlink(missing_ok=True)
+    write_list(target, {uid: tokens[uid] for uid in wavs if uid in tokens})
+    for path in [shard.part_in(out), *(shard_lists(out) if shard.whole else [])]:
+        path.unlink(missing_ok=True)
     return (
-        f"{out / LIST_NAME}: {len(tokens)} utterances, {len(todo)} new "
+        f"{target}: {len(tokens.keys() & wavs.keys())} utterances, {len(todo)} new "
         f"({seconds / 60:.1f} min of speech at {seconds / elapsed:.0f} x real time), "
         f"{quarantine.summary()}"
     )
+
+
+def _still_valid(done: dict[str, str], wavs: dict[str, str], target: Path) -> dict[str, str]:
+    """Without utterances that left the list or, since it was finished, were rendered again."""
+    stamp = target.stat().st_mtime if target.is_file() else math.inf
+    return {
+        uid: tokens
+        for uid, tokens in done.items()
+        if uid in wavs and not _is_newer(wavs[uid], stamp)
+    }
 
 
 def _is_newer(path: str, stamp: float) -> bool:
@@ -154,26 +173,11 @@ def _readable(paths) -> Iterator[np.ndarray]:
             continue  # the extraction that follows meets it again and puts it on the list
 
 
-def _read_done(out: Path) -> dict[str, str]:
-    """Tokens of the finished list and of an interrupted run; a torn last line is cut off."""
-    done = read_list(out / LIST_NAME) if (out / LIST_NAME).is_file() else {}
-    part = out / PART_NAME
-    if part.is_file():
-        data = part.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) != len(data):
-            with open(part, "r+b") as handle:
-                handle.truncate(len(whole))
-        for line in whole.decode("utf-8").splitlines():
-            uid, _, tokens = line.partition(" ")
-            done[uid] = tokens
-    return done
-
-
 def _extract(
     wavs: dict[str, str],
     todo: list[str],
     out: Path,
+    shard: Shard,
     model: str | None,
     nj: int,
     device: str,
@@ -182,7 +186,7 @@ def _extract(
     """Append the tokens of `todo` to the part file; returns seconds of speech."""
     seconds = 0.0
     jobs = [(uid, wavs[uid]) for uid in todo]
-    with open(out / PART_NAME, "a", encoding="utf-8") as part:
+    with open(shard.part_in(out), "a", encoding="utf-8") as part:
         for uid, tokens, duration, reason in tqdm(
             _run(jobs, out, model, nj, device), total=len(jobs), unit="utt", disable=None
         ):
