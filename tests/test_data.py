@@ -103,6 +103,24 @@ def test_short_utterance_is_kept():
     assert out["speech_mix"].shape == (7 * 320,)
 
 
+def test_a_number_of_crops_bounds_their_variety():
+    speech = np.arange(16000 * 6, dtype=np.float32)
+
+    def starts(uid, **options):
+        preprocess = HybridPreprocessor(train=True, chunk_s=1.0, **options)
+        data = {"speech_mix": speech, "speech_ref1": speech}
+        crops = [preprocess(uid, {**data, "fs": np.array([16000])}) for _ in range(60)]
+        return {int(crop["speech_mix"][0]) for crop in crops}
+
+    assert len(starts("a")) > 20
+    few = starts("a", num_crops=3)
+    assert len(few) == 3 and starts("a", num_crops=3) == few
+    assert starts("b", num_crops=3) != few
+    with pytest.raises(ValueError, match="num_crops=0 must be at least 1"):
+        HybridPreprocessor(train=True, num_crops=0)
+
+
+
 def test_wrong_rate_and_missing_tokens_are_named():
     wav = np.ones(16000, np.float32)
     data = {"speech_mix": wav, "speech_ref1": wav}

@@ -89,6 +89,13 @@ def shaken(model):
     return model
 
 
+def tilt(x, low, high, fs):
+    """Mean power in dB of (T,) between two frequencies in Hz."""
+    power = torch.fft.rfft(x).abs().square()
+    hz = torch.fft.rfftfreq(x.numel(), 1 / fs)
+    return 10 * power[(hz >= low) & (hz < high)].mean().log10().item()
+
+
 # Separator
 
 
@@ -243,7 +250,8 @@ def test_bfloat16_autocast_trains(make):
 
 def test_frozen_encoder_is_not_in_the_checkpoint_and_stays_in_eval(make):
     model = make().train()
-    assert not any("semantic" in name for name in model.state_dict())
+    names = [name for name in model.state_dict() if "semantic" in name]
+    assert names == ["semantic_sha256"]
     frozen = {id(p) for p in model.semantic.parameters()}
     assert not frozen & {id(p) for p in model.parameters()}
     assert not any(module.training for module in model.semantic.modules())
@@ -257,6 +265,22 @@ def test_checkpoint_round_trip(make):
     ilens = torch.tensor([x.size(1)])
     with torch.no_grad():
         torch.testing.assert_close(first(x, ilens)[0][0], second(x, ilens)[0][0])
+
+
+def test_weights_of_another_encoder_are_refused(make, wavlm_dir, tmp_path):
+    from transformers import WavLMModel
+
+    other = WavLMModel.from_pretrained(wavlm_dir)
+    with torch.no_grad():
+        other.feature_projection.projection.bias.add_(0.1)
+    other.save_pretrained(tmp_path)
+    state = make().state_dict()
+    with pytest.raises(RuntimeError, match="trained with a speech encoder of sha256 [0-9a-f]{12}"):
+        make(semantic_conf={"model": str(tmp_path)}).load_state_dict(state)
+    averaged = {key: (value + value + value) / 3 for key, value in state.items()}
+    make().load_state_dict(averaged)
+    del state["semantic_sha256"]
+    make().load_state_dict(state)
 
 
 def test_without_tokens_the_refiner_reads_the_adapter(make):
@@ -295,6 +319,28 @@ def test_too_few_tokens_are_refused(make):
         make()(x, torch.tensor([21]), {"tokens": torch.zeros(1, 10, dtype=torch.long)})
 
 
+def test_the_feature_cache_is_found_again_in_another_batch_and_never_wrong(make, tmp_path):
+    plain = make()
+    kept = make(feature_cache=str(tmp_path))
+    x = spectrum(noise(3, 0.4, 16000), 16000)
+    ilens = torch.tensor([21, 21, 15])
+    given = {"tokens": torch.zeros(3, 20, dtype=torch.long)}
+    first = kept(x, ilens, given)[2]["token_logits"]
+    torch.testing.assert_close(first, plain(x, ilens, given)[2]["token_logits"], atol=5e-3, rtol=0)
+    assert len(list(tmp_path.rglob("*.npy"))) == 3
+    rows = [1, 0]
+    again = kept(x[rows], ilens[rows], {"tokens": given["tokens"][rows]})[2]["token_logits"]
+    assert kept.feature_cache.hits == 2
+    torch.testing.assert_close(again, first[rows], atol=1e-5, rtol=0)
+    next(tmp_path.rglob("*.npy")).write_bytes(b"torn")
+    torch.testing.assert_close(kept(x, ilens, given)[2]["token_logits"], first)
+    kept.eval()(x + 0.01, ilens)
+    assert len(list(tmp_path.rglob("*.npy"))) == 3, "inference keeps nothing"
+    full = make(feature_cache=str(tmp_path / "full"), feature_cache_gb=0.0)
+    full(x, ilens, given)
+    assert not list((tmp_path / "full").rglob("*.npy"))
+
+
 # Refiner
 
 
@@ -316,6 +362,36 @@ def test_residual_fills_what_a_mask_cannot():
         refiner = Refiner(8, channels=8, blocks=1, hidden=8, heads=2, residual=residual)
         y = refiner(silent, torch.tensor([10]), *states)
         assert bool(y.abs().sum() > 0) == residual
+
+
+def test_the_native_refiner_restores_what_is_missing_above_8_khz(make):
+    """Full-band noise bursts whose upper half was cut off: 60 steps bring it back, the 16 kHz
+    refiner cannot."""
+    clean = noise(2, 0.4, 48000) * (torch.arange(19200) % 4800 < 2400)
+    low = torch.fft.rfft(clean)
+    low[:, low.size(1) * 8 // 24 :] = 0
+    degraded = torch.fft.irfft(low)
+    missing = tilt(clean[0], 9000, 20000, 48000) - tilt(degraded[0], 9000, 20000, 48000)
+    assert missing > 60
+    restored = {}
+    for refiner_fs in ("native", 16000):
+        model = make(refiner_fs=refiner_fs, use_tokens=False, residual=True).train()
+        optim = torch.optim.Adam(model.parameters(), 0.01)
+        x, y = spectrum(degraded, 48000), spectrum(clean, 48000)
+        ilens = torch.tensor([x.size(1)] * 2)
+        for _ in range(60):
+            out = model(x, ilens)[0][0]
+            loss = (out.abs().clamp_min(1e-4).log() - y.abs().clamp_min(1e-4).log()).abs().mean()
+            optim.zero_grad()
+            loss.backward()
+            optim.step()
+        with torch.no_grad():
+            out = model.eval()(x, ilens)[0][0]
+        wav = torch.istft(out.transpose(1, 2), 1920, 960, window=torch.hann_window(1920))
+        restored[refiner_fs] = tilt(wav[0], 9000, 20000, 48000)
+    target = tilt(clean[0], 9000, 20000, 48000)
+    assert abs(restored["native"] - target) < 6
+    assert restored[16000] < target - 40
 
 
 def test_a_state_acts_most_on_its_own_frames():

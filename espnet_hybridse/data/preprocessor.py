@@ -1,5 +1,6 @@
 """Preparation of one utterance for training: rate, level and a crop of every stream together."""
 
+import zlib
 from typing import Dict, Optional
 
 import numpy as np
@@ -17,13 +18,22 @@ class HybridPreprocessor(AbsPreprocessor):
     Args:
         train: random crops when true; the middle of the utterance when false.
         chunk_s: crop in seconds; null keeps whole utterances.
+        num_crops: so many different random crops of each utterance over the whole training, so
+            that a feature cache finds them again; null takes any crop each time.
+
+    Raises:
+        ValueError: a crop below 20 ms, or num_crops < 1.
     """
 
-    def __init__(self, train: bool, chunk_s: Optional[float] = 3.0):
+    def __init__(
+        self, train: bool, chunk_s: Optional[float] = 3.0, num_crops: Optional[int] = None
+    ):
         super().__init__(train)
         if chunk_s is not None and chunk_s < 1.0 / GRID_PER_SECOND:
             raise ValueError(f"chunk_s={chunk_s} s is below one 20 ms frame")
-        self.chunk_s = chunk_s
+        if num_crops is not None and num_crops < 1:
+            raise ValueError(f"num_crops={num_crops} must be at least 1, or null for any crop")
+        self.chunk_s, self.num_crops = chunk_s, num_crops
 
     def __call__(self, uid: str, data: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
         """Crop `speech_mix`, `speech_ref1`, … (T,) and `tokens` (N,) on one 20 ms grid.
@@ -39,7 +49,7 @@ class HybridPreprocessor(AbsPreprocessor):
         else:
             frames = crop_grid(samples, fs, self.chunk_s)
             room = max(samples // step - frames, 0)
-            start = np.random.randint(room + 1) if self.train else room // 2
+            start = self._start(uid, room) if self.train else room // 2
         for name in streams:
             cut = data[name][start * step : (start + frames) * step]
             data[name] = fit_length(cut, frames * step).astype(np.float32)
@@ -52,3 +62,13 @@ class HybridPreprocessor(AbsPreprocessor):
                 )
         data["utt2fs"] = np.array([fs], dtype=np.int64)
         return data
+
+    def _start(self, uid: str, room: int) -> int:
+        """First of the 20 ms steps, 0 … room, of a random crop."""
+        if self.num_crops is None:
+            return np.random.randint(room + 1)
+        # A hash of Python's own would differ from process to process.
+        starts = np.random.default_rng(zlib.crc32(uid.encode())).integers(
+            room + 1, size=self.num_crops
+        )
+        return int(starts[np.random.randint(self.num_crops)])

@@ -7,6 +7,8 @@ from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import Tensor, nn
 
 from espnet_hybridse.generative.decoding import Decoded, decode
+from espnet_hybridse.generative.feature_cache import FeatureCache
+from espnet_hybridse.generative.gold_tokens import gold_tokens, mask_of
 from espnet_hybridse.generative.refiner import Refiner
 from espnet_hybridse.generative.sampling import Sampling
 from espnet_hybridse.generative.semantic import SemanticEncoder
@@ -31,6 +33,8 @@ class ARRefiner(TFGridNetV3):
         semantic: "wavlm" (paper), "s3prl" or "whisper".
         semantic_conf: `model` and `layer` of SemanticEncoder; `layer: learned` learns a softmax
             mix of all hidden states.
+        feature_cache, feature_cache_gb: folder that keeps the encoder's features of training and
+            validation, and what it may hold; see FeatureCache. Not read in inference.
         vocab_size: number of tokens (paper: 1024).
         use_tokens: False leaves out the LM: the refiner attends to the adapter's output.
         lm_layers, lm_dim, lm_heads, lm_ffn, lm_dropout, lm_positions: see TokenLM
@@ -84,6 +88,8 @@ class ARRefiner(TFGridNetV3):
         top_p: float = 1.0,
         seed: int = 0,
         decode_dtype: str = "float32",
+        feature_cache: str | None = None,
+        feature_cache_gb: float = 50.0,
     ):
         nn.Module.__init__(self)
         if str(refiner_fs) not in ("16000", "native"):
@@ -110,6 +116,9 @@ class ARRefiner(TFGridNetV3):
         # Kept out of the module registry: frozen weights belong neither to the optimiser nor to
         # every checkpoint; _apply moves them with the rest.
         object.__setattr__(self, "semantic", encoder)
+        self.cache_conf = (feature_cache, feature_cache_gb)
+        self.feature_cache: FeatureCache | None = None
+        self.register_buffer("semantic_sha256", encoder.fingerprint())
         self.layer_weights = nn.Parameter(torch.zeros(encoder.num_layers)) if learned else None
         self.adapter = nn.Linear(encoder.dim, lm_dim)
         self.lm = (
@@ -144,6 +153,20 @@ class ARRefiner(TFGridNetV3):
         self.semantic._apply(fn)
         return super()._apply(fn, recurse)
 
+    def _load_from_state_dict(self, state, prefix, metadata, strict, missing, extra, errors):
+        """Refuse weights that were trained on another encoder's features."""
+        key = prefix + "semantic_sha256"
+        # Checkpoints made before the fingerprint was kept are taken on trust.
+        theirs = state.setdefault(key, self.semantic_sha256)
+        if not torch.equal(theirs.cpu(), self.semantic_sha256.cpu()):
+            ours, name = _hex(self.semantic_sha256), self.semantic.encoder.id
+            errors.append(
+                f"the weights were trained with a speech encoder of sha256 {_hex(theirs)}…, but "
+                f"semantic_conf gives {name!r} with {ours}…; "
+                "name the encoder of the training in semantic_conf: {model: …}"
+            )
+        super()._load_from_state_dict(state, prefix, metadata, strict, missing, extra, errors)
+
     def forward(
         self, input: Tensor, ilens: Tensor, additional: dict | None = None
     ) -> tuple[list[Tensor], Tensor, OrderedDict]:
@@ -168,7 +191,7 @@ class ARRefiner(TFGridNetV3):
         ilens = ilens.to(input.device)
         if int(ilens.min()) < 2:
             raise ValueError("an utterance has less than 2 frames; at least 40 ms are needed")
-        valid = _mask(ilens, input.size(1))
+        valid = mask_of(ilens, input.size(1))
         x = torch.complex(input.real.float(), input.imag.float()) * valid[..., None]
         x16 = change_rate(x, self.window.numel() // 2 + 1, REFINER_FS / fs)
         rms = _rms(x16, ilens)
@@ -187,10 +210,10 @@ class ARRefiner(TFGridNetV3):
     def _states(self, x16: Tensor, nlens: Tensor, additional: dict) -> tuple[Tensor, OrderedDict]:
         """Conditioning (B, N, H) of the refiner and what training and logs need."""
         others = OrderedDict()
-        prefix = self._prefix(x16, nlens)
+        prefix = self._prefix(x16, nlens, self.training or "tokens" in additional)
         if self.lm is None:
             return self._noisy(prefix), others
-        history = targets = _targets(additional, nlens)
+        history = targets = gold_tokens(additional, nlens)
         if self._decodes(targets, additional):
             decoded = self._decode(prefix, nlens)
             others["decoded_tokens"] = history = decoded.tokens
@@ -206,7 +229,7 @@ class ARRefiner(TFGridNetV3):
             others["tokens"], others["tokens_lengths"] = targets, nlens
             decoded_too = "decoded_tokens" in others
             name = "free_running_accuracy" if decoded_too else "token_accuracy"
-            hit = (logits.argmax(-1) == targets) & _mask(nlens, targets.size(1))
+            hit = (logits.argmax(-1) == targets) & mask_of(nlens, targets.size(1))
             others[name] = hit.sum() / nlens.sum()
         return self._noisy(states), others
 
@@ -226,8 +249,11 @@ class ARRefiner(TFGridNetV3):
     def __getstate__(self):
         return {**self.__dict__, "step_weights": None}
 
-    def _prefix(self, x16: Tensor, nlens: Tensor) -> Tensor:
-        """Normalised 16 kHz spectrum -> adapted semantic features (B, T - 1, lm_dim)."""
+    def _prefix(self, x16: Tensor, nlens: Tensor, repeats: bool = False) -> Tensor:
+        """Normalised 16 kHz spectrum -> adapted semantic features (B, T - 1, lm_dim).
+
+        `repeats`: the audio is that of training or validation, whose features may be kept.
+        """
         hop = self.window.numel() // 2
         wav = torch.istft(
             x16.transpose(1, 2),
@@ -236,10 +262,18 @@ class ARRefiner(TFGridNetV3):
             window=self.window,
             length=(x16.size(1) - 1) * hop,
         )
-        if self.layer_weights is None:
-            features, _ = self.semantic(wav, nlens * hop)
+        learned = self.layer_weights is not None
+        compute = self.semantic.hidden_states if learned else self.semantic
+        if repeats and self.cache_conf[0]:
+            if self.feature_cache is None:
+                kind = f"{_hex(self.semantic_sha256)} {'all' if learned else self.semantic.layer}"
+                self.feature_cache = FeatureCache(self.cache_conf[0], kind, self.cache_conf[1])
+            features = self.feature_cache.through(
+                lambda *given: compute(*given)[0], wav, nlens * hop, nlens
+            )
         else:
-            features, _ = self.semantic.hidden_states(wav, nlens * hop)
+            features, _ = compute(wav, nlens * hop)
+        if learned:
             features = torch.einsum("bnld,l->bnd", features, self.layer_weights.softmax(0))
         return self.adapter(features)
 
@@ -255,32 +289,11 @@ class ARRefiner(TFGridNetV3):
         return states + self.state_noise * level * torch.randn_like(states)
 
 
-def _targets(additional: dict, nlens: Tensor) -> Tensor | None:
-    """The gold tokens cut to one per semantic frame, (B, N), or None."""
-    tokens = additional.get("tokens")
-    if tokens is None:
-        return None
-    lengths = additional.get("tokens_lengths")
-    if lengths is None:
-        lengths = torch.full_like(nlens, tokens.size(1))
-    short = lengths.to(nlens.device) < nlens
-    if bool(short.any()):
-        row = int(short.nonzero()[0])
-        raise ValueError(
-            f"utterance {row} of the batch has {int(lengths[row])} tokens for {int(nlens[row])} "
-            "frames; extract them from the same clean speech, and crop both together (50 a second)"
-        )
-    size = int(nlens.max())
-    tokens = tokens[:, :size].to(nlens.device)
-    # Padding values of the loader (-1, -100) are no rows of the embedding table.
-    return tokens.masked_fill(~_mask(nlens, size), 0)
+def _hex(digest: Tensor) -> str:
+    return bytes(digest[:6].to(torch.uint8).tolist()).hex()
 
 
 def _rms(x16: Tensor, ilens: Tensor) -> Tensor:
     """Root mean square of (B, T, 321) over valid frames and all 16 kHz bins: (B, 1, 1)."""
     power = torch.view_as_real(x16).square().sum((1, 2, 3)) / (ilens * x16.size(-1))
     return (power + EPS).sqrt()[:, None, None]
-
-
-def _mask(lengths: Tensor, size: int) -> Tensor:
-    return torch.arange(size, device=lengths.device) < lengths[:, None]

@@ -76,6 +76,14 @@ class SemanticEncoder(nn.Module):
             "hash": weights_sha256(self.encoder),
         }
 
+    def fingerprint(self) -> Tensor:
+        """(32,) float32: the bytes of the weights' sha256, for checkpoints.
+
+        Floats, because ESPnet averages every tensor of its best checkpoints and leaves only equal
+        floats as they were.
+        """
+        return torch.tensor(list(bytes.fromhex(weights_sha256(self.encoder)))).float()
+
     @torch.no_grad()
     def hidden_states(self, wav: Tensor, ilens: Tensor) -> tuple[Tensor, Tensor]:
         """All hidden states: (B, S) 16 kHz, (B,) samples -> (B, N, L, D), (B,) frames.
