@@ -146,6 +146,11 @@ def test_generative_branch_from_tokens_to_audio(rendered, capsys):
     for fs in RATES:
         out = enhancer(wav, fs)
         assert out.shape == wav.shape and np.isfinite(out).all()
+    noisy = str(rendered / "dump/raw/train/wav.scp")
+    int8 = ["--decode_dtype", "int8", "--batch", "2", "--max_utts", "2"]
+    enhance = ["enhance", noisy, str(rendered / "int8"), "--model"]
+    assert main([*enhance, str(rendered / "exp/gen"), *int8]) == 0
+    assert len(read_list(rendered / "int8/spk1.scp")) == 2
 
     manifest = tokens / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"vocab_size": 16', '"vocab_size": 17'))
@@ -241,6 +246,8 @@ def test_pieces_enhanced_together_are_those_enhanced_alone(disc):
     np.testing.assert_allclose(together, alone, atol=1e-5)
     with pytest.raises(ValueError, match="batch=0 must be at least 1"):
         Enhancer.from_pretrained(disc, batch=0)
+    with pytest.raises(ValueError, match=r"'int8': this model \(disc\) decodes no tokens"):
+        Enhancer.from_pretrained(disc, decode_dtype="int8")
 
 
 def test_stock_espnet_runs_our_model(rendered, disc):

@@ -54,13 +54,11 @@ def run(
     """
     audio = 0.05 * torch.randn(round(seconds * fs), generator=torch.Generator().manual_seed(0))
     model = build(config, device)
-    model.separator.eval()
     rows = []
     cases = [(dtype, batch) for dtype in dtypes for batch in batches]
     for dtype, batch in tqdm(cases, desc="whole branch", leave=False):
-        model.separator.train(False)  # forget the weights fused for the case before
-        model.separator.decode_dtype = dtype
-        enhancer = Enhancer(LoadedModel(model, config, Path()), str(device), batch=batch)
+        loaded = LoadedModel(model, config, Path())
+        enhancer = Enhancer(loaded, str(device), batch=batch, decode_dtype=dtype)
         enhancer(audio[:fs].numpy(), fs)
         with _stopwatch(model.separator, device) as parts:
             start = time.perf_counter()

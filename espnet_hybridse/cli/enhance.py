@@ -2,7 +2,9 @@
 
 import argparse
 from pathlib import Path
+from typing import Dict
 
+from espnet_hybridse.generative.step_weights import DTYPES
 from espnet_hybridse.inference.batch import (
     Job,
     enhance_file,
@@ -21,6 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, required=True, help="directory of a trained model")
     parser.add_argument("--nj", type=int, default=1, help="processes")
     parser.add_argument("--device", default="cpu", help="torch device")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        help="pieces of a long recording at once; else 8 for Gen., 1 for others",
+    )
+    parser.add_argument(
+        "--decode_dtype",
+        choices=DTYPES,
+        help="token decoding of Gen.; else as configured. int8 is the fastest on CPU",
+    )
     parser.add_argument("--max_utts", type=int, help="only the first so many of the list")
     parser.add_argument(
         "--overwrite", action="store_true", help="enhance again what is there already"
@@ -44,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     with atomic_path(stamp) as tmp:
         tmp.write_text(identity)
     log = args.out / "quarantine.tsv"
-    summary = enhance_files(args.model, jobs, nj=args.nj, device=args.device, log=log)
+    summary = enhance_files(args.model, jobs, nj=args.nj, log=log, **options_of(args))
     if args.source.suffix == ".scp":
         write_scp(jobs, args.out / "spk1.scp")
     print(f"{args.out}: {summary}")
@@ -53,6 +65,11 @@ def run(args: argparse.Namespace) -> int:
 
 def enhance_one(args: argparse.Namespace, job: Job) -> int:
     """One file is always enhanced anew, and what is wrong with it is printed."""
-    seconds, reason = enhance_file(Enhancer.from_pretrained(args.model, device=args.device), job)
+    seconds, reason = enhance_file(Enhancer.from_pretrained(args.model, **options_of(args)), job)
     print(f"{job.source}: {reason}" if reason else f"{job.target}: {seconds:.2f} s enhanced")
     return 1 if reason else 0
+
+
+def options_of(args: argparse.Namespace) -> Dict[str, object]:
+    """What the command line says about :class:`Enhancer`."""
+    return {"device": args.device, "batch": args.batch, "decode_dtype": args.decode_dtype}

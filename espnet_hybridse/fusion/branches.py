@@ -21,6 +21,8 @@ class FrozenBranch:
     def __init__(self, directory: Optional[str]):
         self.directory = directory
         self.model = None
+        self.decode_dtype: Optional[str] = None
+        """Type of the token decoding instead of the configured one."""
 
     def __bool__(self) -> bool:
         return self.directory is not None
@@ -30,6 +32,8 @@ class FrozenBranch:
             from espnet_hybridse.inference.loading import load_model
 
             self.model = load_model(Path(self.directory)).model
+            if self.decode_dtype and hasattr(self.model.separator, "decode_in"):
+                self.model.separator.decode_in(self.decode_dtype)
         return self.model.to(device)
 
     @torch.no_grad()

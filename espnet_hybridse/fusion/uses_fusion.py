@@ -75,6 +75,10 @@ class USESFusion(TFGridNetV3):
     def num_spk(self) -> int:
         return 1
 
+    def decode_in(self, dtype: str) -> None:
+        """Type of the generative branch's token decoding; before the branch is first used."""
+        self.branches["gen"].decode_dtype = dtype
+
     def forward(
         self, input: torch.Tensor, ilens: torch.Tensor, additional: Optional[Dict] = None
     ) -> Tuple[List[torch.Tensor], torch.Tensor, OrderedDict]:

@@ -104,9 +104,7 @@ class ARRefiner(TFGridNetV3):
         self.state_noise, self.history_noise = state_noise, history_noise
         self.free_running_prob = free_running_prob
         self.sampling = Sampling(temperature, top_k, top_p, seed)
-        if decode_dtype not in DTYPES:
-            raise ValueError(f"decode_dtype={decode_dtype!r} is not one of {', '.join(DTYPES)}")
-        self.decode_dtype, self.step_weights = decode_dtype, None
+        self.decode_in(decode_dtype)
 
         conf = dict(semantic_conf or {})
         learned = conf.get("layer") == "learned"
@@ -240,6 +238,12 @@ class ARRefiner(TFGridNetV3):
         if self.step_weights is None or not self.step_weights.fits(self.lm):
             self.step_weights = StepWeights(self.lm, self.decode_dtype)
         return decode(self.lm, prefix, nlens, steps, self.sampling, self.step_weights)
+
+    def decode_in(self, dtype: str) -> None:
+        """Decode in this type from now on; ValueError unless it is one of DTYPES."""
+        if dtype not in DTYPES:
+            raise ValueError(f"decode_dtype={dtype!r} is not one of {', '.join(DTYPES)}")
+        self.decode_dtype, self.step_weights = dtype, None
 
     def train(self, mode: bool = True) -> "ARRefiner":
         """Fused weights would go stale in training and take up memory."""

@@ -72,7 +72,7 @@ def plan_jobs(source: Path, out: Path, max_utts: Optional[int] = None) -> List[J
 
 
 def enhance_files(
-    model: Path, jobs: Iterable[Job], nj: int = 1, device: str = "cpu", *, log: Path
+    model: Path, jobs: Iterable[Job], nj: int = 1, *, log: Path, **options
 ) -> Summary:
     """Enhance every job whose target is missing or older than its source.
 
@@ -80,8 +80,8 @@ def enhance_files(
         model: directory of the trained model.
         jobs: from :func:`plan_jobs`.
         nj: processes; on a GPU, 1.
-        device: torch device.
         log: quarantine list.
+        options: of :class:`Enhancer`: device, batch, decode_dtype, …
     """
     jobs = list(jobs)
     todo = [job for job in jobs if not is_done(job)]
@@ -91,9 +91,9 @@ def enhance_files(
     start = time.monotonic()
     quarantine = Quarantine(log)
     # Loaded here even where workers load it again: what is wrong with it is said at once.
-    enhancer = Enhancer.from_pretrained(model, device=device)
+    enhancer = Enhancer.from_pretrained(model, **options)
     bar = tqdm(total=len(todo), desc="enhancing", unit="utt", dynamic_ncols=True)
-    with bar, worker_pool(nj, _start_worker, (model, device)) as pool:
+    with bar, worker_pool(nj, _start_worker, (model, options)) as pool:
         if nj == 1:
             results = (enhance_file(enhancer, job) for job in todo)
         else:
@@ -125,9 +125,9 @@ def write_scp(jobs: Iterable[Job], path: Path) -> None:
 _WORKER: Dict[str, Enhancer] = {}
 
 
-def _start_worker(model: Path, device: str) -> None:
+def _start_worker(model: Path, options: Dict[str, object]) -> None:
     torch.set_num_threads(1)
-    _WORKER["enhancer"] = Enhancer.from_pretrained(model, device=device)
+    _WORKER["enhancer"] = Enhancer.from_pretrained(model, **options)
 
 
 def _enhance_in_worker(job: Job) -> Tuple[float, Optional[str]]:

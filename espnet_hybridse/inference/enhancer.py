@@ -28,9 +28,11 @@ class Enhancer:
         batch: pieces of one recording processed at once; memory grows with it. None takes 8 for
             the generative branch, whose language model reads its weights once for all of them,
             and 1 else.
+        decode_dtype: "float32", "bfloat16" or "int8" for the token decoding of the generative
+            branch, instead of the configured type; int8 is the fastest on CPU.
 
     Raises:
-        ValueError: batch < 1.
+        ValueError: batch < 1, a type that decoding does not have, or a model that decodes nothing.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Enhancer:
         segment_s: float = 10.0,
         overlap_s: float = 1.0,
         batch: Optional[int] = None,
+        decode_dtype: Optional[str] = None,
     ):
         if batch is not None and batch < 1:
             raise ValueError(f"batch={batch} must be at least 1")
@@ -47,6 +50,12 @@ class Enhancer:
         self.model = loaded.model.to(device).eval()
         self.device = torch.device(device)
         self.segment_s, self.overlap_s = segment_s, overlap_s
+        if decode_dtype is not None:
+            if not hasattr(self.model.separator, "decode_in"):
+                raise ValueError(
+                    f"decode_dtype={decode_dtype!r}: this model ({loaded.branch}) decodes no tokens"
+                )
+            self.model.separator.decode_in(decode_dtype)
         self.batch = batch or getattr(self.model.separator, "pieces_at_once", 1)
 
     @classmethod

@@ -85,9 +85,7 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=0.17, help="training of each")
     parser.add_argument("--jobs", type=int, default=2, help="variants side by side, a core each")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--metrics", nargs="+", default=["PESQ", "ESTOI", "SI-SDR"], metavar="M"
-    )
+    parser.add_argument("--metrics", nargs="+", default=["PESQ", "ESTOI", "SI-SDR"], metavar="M")
     args = parser.parse_args()
     base, variants = read_yaml(args.base), read_yaml(args.variants)
     args.expdir.mkdir(parents=True, exist_ok=True)
