@@ -463,6 +463,50 @@ def test_s3prl_loads_a_checkpoint_in_the_original_format(tmp_path):
     torch.testing.assert_close(features, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_s3prl_takes_another_upstream(tmp_path):
+    hubert = pytest.importorskip("s3prl.upstream.hubert.hubert_model")
+    from dataclasses import asdict
+
+    torch.manual_seed(0)
+    task = hubert.HubertPretrainingConfig()
+    config = hubert.HubertConfig(
+        label_rate=50,
+        encoder_layers=2,
+        encoder_embed_dim=16,
+        encoder_ffn_embed_dim=32,
+        encoder_attention_heads=2,
+        conv_feature_layers="[(8,10,5)] + [(8,3,2)] * 4 + [(8,2,2)] * 2",
+        conv_pos=8,
+        conv_pos_groups=2,
+        final_dim=8,
+    )
+    symbols = [["a", "b"]]
+    model = hubert.HubertModel(config, task, symbols).eval()
+    checkpoint = {
+        "task_cfg": asdict(task),
+        "model_cfg": asdict(config),
+        "model_weight": model.state_dict(),
+        "dictionaries_symbols": symbols,
+    }
+    torch.save(checkpoint, tmp_path / "hubert.pt")
+    path = str(tmp_path / "hubert.pt")
+    encoder = SemanticEncoder("s3prl", path, layer="last", upstream="hubert_custom")
+    wav = noise(1, 0.5, 16000)
+    features, olens = encoder(wav, torch.tensor([8000]))
+    scaled = 0.05 * wav / wav.square().mean().sqrt()
+    with torch.no_grad():
+        padded = torch.nn.functional.pad(scaled, (160, 160))
+        expected, _ = model.extract_features(padded)
+    assert olens.item() == 25
+    torch.testing.assert_close(features, expected, atol=1e-4, rtol=1e-4)
+    with pytest.raises(SemanticError, match="'wavlm_local' could not be loaded from"):
+        SemanticEncoder("s3prl", path)
+    with pytest.raises(SemanticError, match="'nosuch' is not in s3prl's hub"):
+        SemanticEncoder("s3prl", path, upstream="nosuch")
+    with pytest.raises(SemanticError, match="upstream 'hubert' is for semantic: s3prl"):
+        SemanticEncoder("whisper", upstream="hubert")
+
+
 def test_description_tells_weights_apart(wavlm_dir):
     one, two = (SemanticEncoder("wavlm", wavlm_dir) for _ in range(2))
     assert one.describe() == two.describe()

@@ -31,8 +31,8 @@ class ARRefiner(TFGridNetV3):
     Args:
         input_dim: not used; ESPnet passes the encoder's output size.
         semantic: "wavlm" (paper), "s3prl" or "whisper".
-        semantic_conf: `model` and `layer` of SemanticEncoder; `layer: learned` learns a softmax
-            mix of all hidden states.
+        semantic_conf: `model`, `layer` and `upstream` of SemanticEncoder; `layer: learned` learns
+            a softmax mix of all hidden states.
         feature_cache, feature_cache_gb: folder that keeps the encoder's features of training and
             validation, and what it may hold; see FeatureCache. Not read in inference.
         vocab_size: number of tokens (paper: 1024).

@@ -26,8 +26,10 @@ class SemanticEncoder(nn.Module):
         backend: one of BACKENDS: "wavlm" (transformers, the paper's), "s3prl", "whisper".
         model: "wavlm": a Hugging Face id or a local folder (default microsoft/wavlm-base-plus).
             "whisper": "tiny.en" (default), "base", or the folder of a CTranslate2 model.
-            "s3prl": the path of a local WavLM checkpoint in its original format.
+            "s3prl": the path of a local checkpoint, for the default upstream that of a WavLM in
+            its original format; None lets s3prl fetch what the upstream's name stands for.
         layer: "mean" of all hidden states (as UniSE), "last", or a number counted as in Python.
+        upstream: "s3prl" only: the entry of its hub, e.g. "hubert_custom" or "wavlm_base_plus".
 
     Raises:
         SemanticError: unknown back end, or its weights are not available.
@@ -38,14 +40,17 @@ class SemanticEncoder(nn.Module):
         backend: str = "wavlm",
         model: str | None = None,
         layer: str | int = "mean",
+        upstream: str | None = None,
     ):
         super().__init__()
+        if upstream is not None and backend != "s3prl":
+            raise SemanticError(f"upstream {upstream!r} is for semantic: s3prl, not {backend}")
         if backend not in BACKENDS:
             raise SemanticError(f"semantic {backend!r} is not one of {', '.join(BACKENDS)}")
         if not isinstance(layer, int) and layer not in ("mean", "last"):
             raise SemanticError(f"layer {layer!r} is not 'mean', 'last' or a number")
         self.backend, self.layer = backend, layer
-        self.encoder = BACKENDS[backend](model)
+        self.encoder = BACKENDS[backend](model, *([upstream] if upstream else []))
         if isinstance(layer, int) and not -self.num_layers <= layer < self.num_layers:
             raise SemanticError(
                 f"layer {layer} is outside the {self.num_layers} hidden states of {self.encoder.id}"
@@ -154,14 +159,16 @@ class _WavLM(nn.Module):
 
 
 class _S3prl(nn.Module):
-    """WavLM from a checkpoint in its original format through s3prl."""
+    """Any upstream of s3prl that makes 50 frames a second."""
 
-    def __init__(self, model: str | None):
+    def __init__(self, model: str | None, upstream: str = "wavlm_local"):
         super().__init__()
-        if model is None or not Path(model).is_file():
+        if (model is None and upstream.endswith(("_local", "_custom"))) or (
+            model is not None and not Path(model).is_file()
+        ):
             raise SemanticError(
-                f"semantic: s3prl needs semantic_conf: {{model: PATH of a WavLM checkpoint}}, "
-                f"got {model!r}"
+                f"semantic: s3prl needs semantic_conf: {{model: PATH of a checkpoint}} for its "
+                f"upstream {upstream!r}, got {model!r}"
             )
         try:
             from s3prl.nn import S3PRLUpstream
@@ -169,8 +176,23 @@ class _S3prl(nn.Module):
             raise SemanticError(
                 f"s3prl does not import ({error}); pip install espnet-s3prl"
             ) from error
-        self.id = Path(model).name
-        self.model = S3PRLUpstream("wavlm_local", path_or_url=str(model))
+        if upstream not in S3PRLUpstream.available_names():
+            raise SemanticError(
+                f"upstream {upstream!r} is not in s3prl's hub; take wavlm_local, wavlm_base_plus, "
+                "hubert_custom, wav2vec2_custom, … (s3prl.hub.options())"
+            )
+        try:
+            self.model = S3PRLUpstream(upstream, path_or_url=None if model is None else str(model))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise SemanticError(
+                f"s3prl's {upstream!r} could not be loaded from {model!r}: {error}"
+            ) from error
+        if set(self.model.downsample_rates) != {HOP}:
+            raise SemanticError(
+                f"s3prl's {upstream!r} has hops of {sorted(set(self.model.downsample_rates))} "
+                f"samples; tokens and refiner need {HOP} (50 frames a second)"
+            )
+        self.id = upstream if model is None else Path(model).name
         self.dim, self.num_states = self.model.hidden_sizes[0], self.model.num_layers
 
     def forward(self, wav: Tensor) -> Tensor:
