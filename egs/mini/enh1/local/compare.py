@@ -10,6 +10,7 @@ key with the value null is removed:
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,13 @@ def run_variant(name: str, config: dict, args: argparse.Namespace) -> None:
     print(f"{name}: done", flush=True)
 
 
+def last_epoch(log: Path) -> str:
+    """Number of the last epoch and its validation values, as ESPnet logged them."""
+    pattern = r"(\d+epoch) results:.*?\[valid\] (.*?), time="
+    results = re.findall(pattern, log.read_text(errors="replace"))
+    return ": ".join(results[-1]) if results else "no epoch was finished"
+
+
 def score(log: Path, inf: Path, out: Path, args: argparse.Namespace) -> None:
     """Score one list against the clean valid set."""
     ref = args.dumpdir / "raw" / "valid" / "spk1.scp"
@@ -104,6 +112,9 @@ def main() -> int:
     table = ["score", "--table", f"Noisy={noisy}", *rows, "--results", args.expdir / "RESULTS.md"]
     hybridse(args.expdir / "table.log", *table)
     print((args.expdir / "RESULTS.md").read_text())
+    for name, error in zip(variants, errors, strict=True):
+        if error is None:
+            print(f"{name}: {last_epoch(args.expdir / name / 'train.log')}")
     return 1 if any(errors) else 0
 
 
