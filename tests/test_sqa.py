@@ -111,6 +111,19 @@ def test_normalisation_equals_the_published_feature_extractor():
     torch.testing.assert_close(normalise(wav), published, rtol=1e-4, atol=1e-4)
 
 
+def test_every_nth_step_has_the_same_mean(checkpoint):
+    sparse = SQALoss(checkpoint=str(checkpoint), network=TINY, every=3)
+    full = SQALoss(checkpoint=str(checkpoint), network=TINY)
+    inf = torch.randn(1, 2000, requires_grad=True)
+    values = [sparse(inf, inf).item() for _ in range(6)]
+    assert values[0] == values[1] == values[3] == values[4] == 0
+    assert sum(values) / 6 == pytest.approx(full(inf, inf).item())
+    with torch.no_grad():
+        assert sparse(inf, inf.detach()).item() == pytest.approx(full(inf, inf).item())
+    with pytest.raises(ValueError, match="every=0 must be at least 1"):
+        SQALoss(every=0)
+
+
 def test_silence_has_a_finite_gradient(loss):
     inf = torch.zeros(1, 2000, requires_grad=True)
     loss(torch.zeros(1, 2000), inf).sum().backward()

@@ -15,6 +15,7 @@ VERBS = {
     "check": "stage 3: lengths, rates, silence, duplicates and leaks between sets",
     "tokenize": "stage 4: discrete tokens of clean speech",
     "train": "stages 5, 6 and 8: train one of the three models",
+    "train-sqa": "train the quality network of the SQA loss on metrics computed here",
     "enhance": "stages 7 and 9: enhance a file, a folder or a wav.scp",
     "score": "stage 10: metrics per utterance and on average",
     "pack": "copy trained models into a folder that travels",
@@ -41,7 +42,7 @@ def main(argv: Optional[List[str]] = None) -> int:
     build_parser().parse_args(argv[:1])
     verb = argv[0]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    module = importlib.import_module(f"espnet_hybridse.cli.{verb}")
+    module = importlib.import_module(f"espnet_hybridse.cli.{verb.replace('-', '_')}")
     parser = argparse.ArgumentParser(
         prog=f"hybridse {verb}",
         description=VERBS[verb],

@@ -28,7 +28,11 @@ class SQALoss(TimeDomainLoss, BatchInfo):
     Args:
         checkpoint: `model.pt`, the folder that holds it, or a Hugging Face id (`MODEL_ID`, read
             from the local cache or fetched); null switches the loss off.
-        network: keyword arguments of UniVersaExt, for another size than the published one.
+        network: keyword arguments of UniVersaExt, for another size than the published one; null
+            takes those in the checkpoint, where `hybridse train-sqa` writes them.
+        every: compute the term in every n-th training step only, n times as heavy, and in every
+            validation step; in the steps between it is 0. A share of its cost for the same
+            expected gradient.
 
     Raises:
         FileNotFoundError: the checkpoint is neither on disk nor to be had.
@@ -39,10 +43,14 @@ class SQALoss(TimeDomainLoss, BatchInfo):
         self,
         checkpoint: str | None = None,
         network: dict | None = None,
+        every: int = 1,
         name: str = "sqa",
         only_for_test: bool = False,
     ):
         super().__init__(name, only_for_test=only_for_test)
+        if every < 1:
+            raise ValueError(f"every={every} must be at least 1")
+        self.every, self.steps = every, 0
         # A list hides the network from parameters(), state_dict(), train() and to().
         self._networks: list[UniVersaExt] = []
         if checkpoint is None:
@@ -52,8 +60,9 @@ class SQALoss(TimeDomainLoss, BatchInfo):
             )
             return
         path = find_checkpoint(checkpoint)
-        universa = UniVersaExt(**(network or {}))
-        universa.load_weights(read_weights(path), str(path))
+        weights, own = read_checkpoint(path)
+        universa = UniVersaExt(**(own if network is None else network))
+        universa.load_weights(weights, str(path))
         self._networks.append(universa.requires_grad_(False).eval())
 
     @property
@@ -66,8 +75,14 @@ class SQALoss(TimeDomainLoss, BatchInfo):
         ilens = self.batch_lengths(ref, inf)
         if not self.enabled:
             return inf.sum(1) * 0.0
+        weight = 1.0
+        if self.every > 1 and inf.requires_grad:
+            self.steps += 1
+            if self.steps % self.every:
+                return inf.sum(1) * 0.0
+            weight = float(self.every)
         scores = self.scores(inf, ilens)
-        return 1.0 - self._networks[0].quality(scores).mean(1)
+        return weight * (1.0 - self._networks[0].quality(scores).mean(1))
 
     def scores(self, wav: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
         """(B, T) at `self.fs` and valid samples (B,) -> scores (B, heads), each from 1 to 5."""
@@ -106,8 +121,10 @@ def find_checkpoint(checkpoint: str) -> Path:
     raise FileNotFoundError(f"SQA checkpoint {checkpoint!r}: no such file; {remedy}")
 
 
-def read_weights(path: Path) -> dict:
-    """The state dict under the key `model` of a checkpoint, read without executing code.
+def read_checkpoint(path: Path) -> tuple[dict, dict]:
+    """The state dict under `model` and the arguments under `network` (none in the published one).
+
+    Read without executing code.
 
     Raises:
         ValueError: the file is no such checkpoint.
@@ -119,4 +136,4 @@ def read_weights(path: Path) -> dict:
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
         found = sorted(map(str, checkpoint))[:5] if isinstance(checkpoint, dict) else "no dict"
         raise ValueError(f"{path}: expected a dict with the key 'model', found {found}")
-    return checkpoint["model"]
+    return checkpoint["model"], checkpoint.get("network") or {}
