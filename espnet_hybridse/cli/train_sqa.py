@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--train", nargs="+", type=_pair, required=True, metavar="SCP=JSONL", help=pairs)
     add("--valid", nargs="+", type=_pair, required=True, metavar="SCP=JSONL", help=pairs)
-    add("--config", type=Path, required=True, help="e.g. conf/mini/train_sqa.yaml")
+    add("--config", type=Path, required=True, help="e.g. conf/mini/sqa.yaml")
     add("--exp", type=Path, required=True, help="experiment folder; an interrupted one goes on")
     add("--max_hours", type=float, help="of training, over all restarts; else max_epoch alone")
     add("--nj", type=int, default=2, help="processes that read audio")
