@@ -84,25 +84,22 @@ class _Stepper:
         batch, self.filled, dim = prefix.shape
         self.weights, self.sampling, self.static = weights, sampling, static
         self.heads, self.steps = lm.llama.config.num_attention_heads, steps
-        device, dtype = prefix.device, weights.dtype
-        size = (2, batch, self.heads, self.filled + steps, dim // self.heads)
-        cache = {"dtype": weights.cache_dtype, "device": device}
-        self.cache = [torch.zeros(size, **cache) for _ in weights.layers]
+        device, dtype, layers = prefix.device, weights.dtype, len(weights.layers)
+        size = (layers, 2, batch, self.heads, self.filled + steps, dim // self.heads)
+        self.cache = torch.zeros(size, dtype=weights.cache_dtype, device=device)
         for ours, theirs in zip(self.cache, _prefix_cache(lm, prefix, plens), strict=True):
             ours[0, :, :, : self.filled], ours[1, :, :, : self.filled] = theirs
+        self.buffers = _Buffers(weights, batch, dim, self.heads, device)
         self.visible = _visible(plens, self.filled, steps)
         if static and self.visible is None:
-            self.visible = torch.ones(1, 1, 1, size[3], dtype=torch.bool, device=device)
+            self.visible = torch.ones(1, 1, 1, size[4], dtype=torch.bool, device=device)
         positions = lm.first_position(plens)[:, None] + torch.arange(steps, device=device)
         self.turns = _turns(lm, positions)
         self.uniforms = sampling.uniforms(steps, device)
         self.history: Tensor | None = None
         self.step = torch.zeros(1, dtype=torch.long, device=device)
-        self.slots = torch.arange(size[3], device=device)
-        # A last column of sqrt(H eps) makes the norm of a row sqrt(H) times its RMS with eps.
-        self.extended = torch.empty(batch, dim + 1, dtype=dtype, device=device)
-        self.extended[:, -1] = math.sqrt(dim * weights.eps)
-        self.x = self.extended[:, :-1]
+        self.slots = torch.arange(size[4], device=device)
+        self.x = self.buffers.x
         self.x.copy_(weights.bos)
         self.tokens = torch.zeros(batch, steps, dtype=torch.long, device=device)
         self.states = torch.zeros(batch, steps, dim, dtype=dtype, device=device)
@@ -141,33 +138,61 @@ class _Stepper:
         self.x.copy_(F.embedding(follows, self.weights.embedding))
 
     def _token(self, at: Tensor | slice) -> tuple[Tensor, Tensor]:
-        weights, x = self.weights, self.x
+        weights, given, x = self.weights, self.buffers, self.x
         turns = self.turns[at][0]
         if self.static:
-            mask = self.visible & (self.slots <= self.step + self.filled)
+            mask, end = self.visible & (self.slots <= self.step + self.filled), self.slots.numel()
         else:
             end = self.filled + at.stop
             mask = None if self.visible is None else self.visible[..., :end]
-        for layer, cache in zip(weights.layers, self.cache, strict=True):
-            qkv = _turned(layer.qkv(self._normed()).view(len(x), 3, self.heads, -1), turns)
-            qkv = qkv.to(cache.dtype).transpose(0, 1)
+        past = self.cache.narrow(4, 0, end).flatten(0, 1).unbind()
+        slots = (self.cache if self.static else self.cache.select(4, end - 1)).unbind()
+        for index, layer in enumerate(weights.layers):
+            layer.qkv.into(given.qkv, given.normed())
+            given.pairs.mul_(turns)
             if self.static:
-                cache.index_copy_(3, self.step + self.filled, qkv[1:, :, :, None])
+                new = given.key_value.unsqueeze(3).to(self.cache.dtype)
+                slots[index].index_copy_(3, self.step + self.filled, new)
             else:
-                cache[:, :, :, end - 1] = qkv[1:]
-                cache = cache[:, :, :, :end]
-            query = qkv[0, :, :, None]
-            y = F.scaled_dot_product_attention(query, cache[0], cache[1], attn_mask=mask)
-            x.add_(layer.out(y.flatten(1).to(x.dtype)))
-            gate, up = layer.gate_up(self._normed()).chunk(2, -1)
-            x.add_(layer.down(F.silu(gate).mul_(up)))
-        state = self._normed() * weights.norm
+                slots[index].copy_(given.key_value)
+            query = given.query.to(self.cache.dtype)
+            keys, values = past[2 * index], past[2 * index + 1]
+            y = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+            layer.out.onto(x, y.flatten(1).to(x.dtype))
+            layer.gate_up.into(given.gate_up, given.normed())
+            torch.mul(F.silu(given.gate, inplace=True), given.up, out=given.inner)
+            layer.down.onto(x, given.inner)
+        state = given.normed() * weights.norm
+        logits = weights.head.into(given.logits, state)
         uniform = None if self.uniforms is None else self.uniforms[at]
-        return self.sampling.pick(weights.head(state), uniform), state
+        return self.sampling.pick(logits, uniform), state
 
-    def _normed(self) -> Tensor:
-        """The rows divided by sqrt(H) times their RMS; the weights that follow hold the rest."""
-        return self.x / torch.linalg.vector_norm(self.extended, dim=-1, keepdim=True)
+
+class _Buffers:
+    """What a step writes, with every view of it made once: on CPU a small operation costs as much
+    as reading 50 kB of weights, and there would be thirty of them in each layer."""
+
+    def __init__(self, weights: StepWeights, batch: int, dim: int, heads: int, device):
+        def empty(*shape: int, dtype: torch.dtype = weights.dtype) -> Tensor:
+            return torch.empty(batch, *shape, dtype=dtype, device=device)
+
+        # A last column of sqrt(H eps) makes the norm of a row sqrt(H) times its RMS with eps.
+        self.extended = empty(dim + 1)
+        self.extended[:, -1] = math.sqrt(dim * weights.eps)
+        self.x, self.scaled, self.size = self.extended[:, :-1], empty(dim), empty(1)
+        self.qkv = empty(3 * dim, dtype=torch.float32)
+        parted = self.qkv.view(batch, 3, heads, -1)
+        self.pairs = torch.view_as_complex(parted.unflatten(-1, (-1, 2)))
+        self.query = parted[:, 0, :, None]
+        self.key_value = parted[:, 1:].transpose(0, 1)
+        self.gate_up, self.inner = empty(2 * weights.ffn), empty(weights.ffn)
+        self.gate, self.up = self.gate_up.chunk(2, -1)
+        self.logits = empty(weights.vocab_size)
+
+    def normed(self) -> Tensor:
+        """`x` by sqrt(H) times the RMS of each row; the weights that follow hold the rest."""
+        torch.linalg.vector_norm(self.extended, dim=-1, keepdim=True, out=self.size)
+        return torch.div(self.x, self.size, out=self.scaled)
 
 
 def _turns(lm: TokenLM, positions: Tensor) -> Tensor:
@@ -175,12 +200,6 @@ def _turns(lm: TokenLM, positions: Tensor) -> Tensor:
     cos, sin = lm.llama.rotary_emb(lm.bos.float(), positions)
     turn = torch.complex(cos, sin)[..., : cos.size(-1) // 2].transpose(0, 1)
     return torch.stack([turn, turn, torch.ones_like(turn)], 2)[:, :, :, None]
-
-
-def _turned(qkv: Tensor, turns: Tensor) -> Tensor:
-    """(B, 3, heads, d), its pairs as complex numbers multiplied by (B, 3, 1, d / 2)."""
-    pairs = torch.view_as_complex(qkv.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs.mul_(turns)).flatten(-2).to(qkv.dtype)
 
 
 def _prefix_cache(lm: TokenLM, prefix: Tensor, plens: Tensor) -> list[tuple[Tensor, Tensor]]:
