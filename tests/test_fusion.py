@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from espnet_hybridse.audio import RATES
+from espnet_hybridse.fusion.branches import generate
 from espnet_hybridse.fusion.uses_fusion import USESFusion
-from espnet_hybridse.spectrum import stft
+from espnet_hybridse.spectrum import change_rate, istft, stft
 
 SIZES = {"channels": 8, "n_blocks": 1, "hidden": 8, "n_head": 2, "segment": 16, "n_memory": 3}
 
@@ -68,8 +70,43 @@ def test_padding_does_not_change_valid_frames():
     torch.testing.assert_close(both[1:, :short], alone, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("left, value", [("disc", 1.0), ("gen", 0.0)])
+def test_one_branch_alone_is_the_output_and_said_once(left, value, caplog):
+    spectrum, ilens, waveforms = batch()
+    waveforms = {f"speech_{left}": waveforms[f"speech_{left}"]}
+    fusion = build()
+    for _ in range(2):
+        [fused], _, others = fusion(spectrum, ilens, waveforms)
+    torch.testing.assert_close(fused, stft(waveforms[f"speech_{left}"], 16000, 20))
+    assert (others["mask"] == value).all()
+    assert sum(f"the output is that of {left}" in r.message for r in caplog.records) == 1
+
+
 def test_missing_branch_is_named():
     spectrum, ilens, waveforms = batch()
     del waveforms["speech_gen"]
     with pytest.raises(ValueError, match="no gen branch: set separator_conf: gen"):
-        build()(spectrum, ilens, waveforms)
+        build().train()(spectrum, ilens, waveforms)
+    with pytest.raises(ValueError, match="no disc branch: set separator_conf: disc"):
+        build()(spectrum, ilens, {})
+
+
+class BandLimited:
+    """A generative branch that changes nothing but, as the real one, keeps 8 kHz only."""
+
+    def enhance(self, spectrum):
+        kept = change_rate(spectrum, min(spectrum.shape[-1], 321), 1.0)
+        return change_rate(kept, spectrum.shape[-1], 1.0)
+
+
+@pytest.mark.parametrize("fs", RATES)
+def test_an_impulse_stays_where_it_was_on_the_way_through_the_generative_grid(fs):
+    samples = fs // 2
+    wav = torch.zeros(1, samples)
+    wav[0, samples // 3] = 1.0
+    spectrum = generate(BandLimited(), stft(wav, fs, 20), fs)
+    out = istft(spectrum, fs, 20, samples)[0]
+    assert out.argmax() == samples // 3
+    # Symmetric about the impulse: no fraction of a sample is lost either.
+    around = out[samples // 3 - 20 : samples // 3 + 21]
+    torch.testing.assert_close(around, around.flip(0), atol=0.01 * float(out.max()), rtol=0)

@@ -1,5 +1,6 @@
 """The fusion network: a light USES that weighs both branches bin by bin (paper section 2.3)."""
 
+import logging
 from collections import OrderedDict
 from typing import Dict, List, Optional, Tuple
 
@@ -59,7 +60,7 @@ class USESFusion(TFGridNetV3):
         nn.Module.__init__(self)
         self.branches = {"disc": FrozenBranch(disc), "gen": FrozenBranch(gen)}
         self.inputs = INPUTS if use_noisy else INPUTS[:2]
-        self.gen_fs, self.amp_dtype = gen_fs, amp_dtype
+        self.gen_fs, self.amp_dtype, self.warned = gen_fs, amp_dtype, False
         kernel, padding = (3, 2 * freq_stride), (1, freq_stride // 2)
         self.encoder = nn.Conv2d(3, channels, kernel, (1, freq_stride), padding)
         self.embedding = nn.Parameter(0.1 * torch.randn(len(INPUTS), channels, 1, 1))
@@ -93,8 +94,12 @@ class USESFusion(TFGridNetV3):
         Returns:
             [(B, T, F)], ilens, {"mask": (B, T, F), "log_mask": its mean}.
 
+        In inference one branch may be missing: the other one's output is then the result, and a
+        warning says so once.
+
         Raises:
-            ValueError: neither a branch's waveform nor its directory is given.
+            ValueError: neither a branch's waveform nor its directory is given, in training for
+                either branch, in inference for both.
         """
         additional = additional or {}
         masks = input.real.new_ones(input.shape)
@@ -119,12 +124,26 @@ class USESFusion(TFGridNetV3):
     ) -> Tuple[torch.Tensor, torch.Tensor]:
         """(B, T, F) without padding -> fused spectrum and mask, both (B, T, F)."""
         fs = rate_of(noisy.shape[-1], WINDOW_MS["disc"])
+        present = [name for name in self.branches if name in waveforms or self.branches[name]]
+        if len(present) == 1 and not self.training:
+            return self._alone(present[0], noisy, fs, waveforms)
         spectra = {"noisy": noisy}
         for name in ("disc", "gen"):
             spectra[name] = self._branch(name, noisy, fs, waveforms)
         mask = self.mask(spectra)
         mask = self._above_gen_band(mask, fs)
         return mask * spectra["disc"] + (1 - mask) * spectra["gen"], mask
+
+    def _alone(
+        self, name: str, noisy: torch.Tensor, fs: int, waveforms: Dict[str, torch.Tensor]
+    ) -> Tuple[torch.Tensor, torch.Tensor]:
+        """The only branch there is, and the mask that stands for it."""
+        if not self.warned:
+            other = "gen" if name == "disc" else "disc"
+            logging.warning("the fusion has no %s branch: the output is that of %s", other, name)
+            self.warned = True
+        mask = noisy.real.new_full(noisy.shape, float(name == "disc"))
+        return self._branch(name, noisy, fs, waveforms), mask
 
     def _branch(
         self, name: str, noisy: torch.Tensor, fs: int, waveforms: Dict[str, torch.Tensor]
