@@ -58,3 +58,24 @@ def rendered(corpus):
     )
     assert code == 0
     return corpus
+
+
+@pytest.fixture(scope="session")
+def wavlm_dir(tmp_path_factory):
+    """A tiny random WavLM on disk, loaded through the same path as the published ones."""
+    import torch
+    from transformers import WavLMConfig, WavLMModel
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("wavlm")
+    config = WavLMConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(8,) * 7,
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
+    )
+    WavLMModel(config).save_pretrained(folder)
+    return str(folder)

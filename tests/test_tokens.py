@@ -29,26 +29,6 @@ def speechlike(samples, seed=0):
 
 
 @pytest.fixture(scope="module")
-def wavlm_dir(tmp_path_factory):
-    """A tiny random WavLM on disk, loaded through the same path as the published ones."""
-    from transformers import WavLMConfig, WavLMModel
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("wavlm")
-    config = WavLMConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        conv_dim=(8,) * 7,
-        num_conv_pos_embeddings=8,
-        num_conv_pos_embedding_groups=2,
-    )
-    WavLMModel(config).save_pretrained(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
 def speech(tmp_path_factory):
     """A list of three utterances at three rates."""
     folder = tmp_path_factory.mktemp("speech")
