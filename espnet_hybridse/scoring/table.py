@@ -109,9 +109,10 @@ def results_table(out_dirs: Mapping[str, PathLike]) -> str:
 
 
 def harm_table(out_dirs: Mapping[str, PathLike], baseline: str = "Noisy") -> str:
-    """Share of utterances that each system made worse than `baseline`, per metric.
+    """Share of utterances that each system made worse than `baseline`, per metric, and by how much.
 
-    An utterance that the baseline has a value for and the system failed on counts as worse.
+    In brackets stands the mean change of those that were made worse. An utterance that the
+    baseline has a value for and the system failed on counts as worse, without an amount.
 
     Raises:
         ValueError: no system is called `baseline`.
@@ -134,7 +135,9 @@ def harm_table(out_dirs: Mapping[str, PathLike], baseline: str = "Noisy") -> str
             sign = 1 if METRICS[column].higher_is_better else -1
             uids = before.keys() & system.tried(column)
             worse = [u for u in uids if u not in after or sign * (after[u] - before[u]) < 0]
-            shares.append(f"{100 * len(worse) / len(uids):.1f} %" if uids else "–")
+            amounts = [after[u] - before[u] for u in worse if u in after]
+            amount = f" ({np.mean(amounts):+.2f})" if amounts else ""
+            shares.append(f"{100 * len(worse) / len(uids):.1f} %{amount}" if uids else "–")
         lines.append(_line([system.name, *shares]))
     return "\n".join(lines)
 
