@@ -15,7 +15,7 @@ from espnet2.utils.get_default_kwargs import get_default_kwargs
 
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
 from espnet_hybridse.data.sampler import RateGroupedSampler
-from espnet_hybridse.inference.loading import load_model
+from espnet_hybridse.inference.loading import found_branches, load_model
 from espnet_hybridse.lists import read_list
 from espnet_hybridse.model import HybridEnhancementModel
 from espnet_hybridse.plugin import register
@@ -65,9 +65,12 @@ class HybridEnhancementTask(EnhancementTask):
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> HybridEnhancementModel:
         encoder = enh.encoder_choices.get_class(args.encoder)(**args.encoder_conf)
-        separator = enh.separator_choices.get_class(args.separator)(
-            encoder.output_dim, **args.separator_conf
-        )
+        conf = args.separator_conf
+        if args.separator == "uses_fusion":
+            # The experiment names its branches relative to itself, so that it can be moved.
+            exp = getattr(args, "output_dir", None)
+            conf = {**conf, **found_branches(conf, Path(exp or "."))}
+        separator = enh.separator_choices.get_class(args.separator)(encoder.output_dim, **conf)
         decoder = enh.decoder_choices.get_class(args.decoder)(**args.decoder_conf)
         wrappers = []
         for criterion in args.criterions or []:

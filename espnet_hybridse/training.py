@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator, List, Optional
+from typing import Iterator, List, Optional, Sequence
 
 from tqdm import tqdm
 
@@ -45,6 +45,9 @@ class TrainingRun:
         tokens: folder of token sets (stage 4), needed by gen.
         branches: folder of dumped branch outputs (stage 7), needed by hybrid.
         init: experiment whose weights to start from.
+        init_exclude: prefixes of its parameters that are left at random here.
+        on_the_fly: run a hybrid's frozen branches in training instead of reading their dumps.
+        unfreeze: branches of a hybrid that are trained on together with it; never from dumps.
         max_hours: budget over all restarts.
         seed, ngpu, num_nodes: as in ESPnet.
         extra: further options of espnet2.bin.enh_train.
@@ -58,6 +61,9 @@ class TrainingRun:
     tokens: Path = Path("dump/tokens")
     branches: Path = Path("dump/branches")
     init: Optional[Path] = None
+    init_exclude: Sequence[str] = ()
+    on_the_fly: bool = False
+    unfreeze: Sequence[str] = ()
     max_hours: Optional[float] = None
     seed: int = 0
     ngpu: int = 0
@@ -78,7 +84,12 @@ class TrainingRun:
             "speech_disc": (self.branches / "disc" / dataset.name / "spk1.scp", "sound", 7),
             "speech_gen": (self.branches / "gen" / dataset.name / "spk1.scp", "sound", 7),
         }
-        for name in ("speech_mix", "speech_ref1", "fs", *STREAMS[self.branch]):
+        dumped = [
+            name
+            for name in STREAMS[self.branch]
+            if name == "tokens" or not (self.on_the_fly or name[len("speech_") :] in self.unfreeze)
+        ]
+        for name in ("speech_mix", "speech_ref1", "fs", *dumped):
             path, kind, stage = files[name]
             if not path.is_file():
                 raise ListError(f"{path}: no such list; run stage {stage} first")
@@ -95,6 +106,8 @@ class TrainingRun:
             parts.append((dataset / "speech_length.scp").read_text())
         if self.init is not None:
             parts.append(hashlib.sha256(find_weights(self.init).read_bytes()).hexdigest())
+            parts += self.init_exclude
+        parts += self.unfreeze
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def command(self) -> List[str]:
@@ -106,7 +119,11 @@ class TrainingRun:
                 command += [f"--{mode}_data_path_and_name_and_type", stream]
             command += [f"--{mode}_shape_file", str(dataset / "speech_length.scp")]
         if self.init is not None:
-            command += ["--init_param", str(find_weights(self.init))]
+            # ESPnet's "file:source key:destination key:excluded prefixes".
+            exclude = f":::{','.join(self.init_exclude)}" if self.init_exclude else ""
+            command += ["--init_param", f"{find_weights(self.init)}{exclude}"]
+        if self.unfreeze:
+            command += ["--separator_conf", f"unfreeze=[{','.join(self.unfreeze)}]"]
         if self.max_hours is not None:
             command += ["--max_hours", str(self.max_hours)]
         command += ["--seed", str(self.seed), "--ngpu", str(self.ngpu), "--resume", "true"]

@@ -91,6 +91,41 @@ def test_missing_branch_is_named():
         build()(spectrum, ilens, {})
 
 
+def test_safety_leaves_agreeing_branches_alone_and_takes_the_faithful_one_else():
+    spectrum, ilens, waveforms = batch()
+    plain, safe = build(), build(safety=1.0)
+    waveforms["speech_gen"] = 1.5 * waveforms["speech_disc"]  # 3.5 dB: no contradiction
+    torch.testing.assert_close(
+        safe(spectrum, ilens, waveforms)[0][0], plain(spectrum, ilens, waveforms)[0][0]
+    )
+    waveforms["speech_gen"] = 0 * waveforms["speech_disc"]
+    disc = stft(waveforms["speech_disc"], 16000, 20)
+    torch.testing.assert_close(safe(spectrum, ilens, waveforms)[0][0], disc)
+    safe.set_safety(0.5)
+    half = (plain(spectrum, ilens, waveforms)[0][0] + disc) / 2
+    torch.testing.assert_close(safe(spectrum, ilens, waveforms)[0][0], half)
+    safe.set_safety(1.0, "noisy")
+    torch.testing.assert_close(safe(spectrum, ilens, waveforms)[0][0], spectrum)
+
+
+def test_safety_does_not_touch_the_band_that_only_one_branch_has():
+    spectrum, ilens, waveforms = batch(48000)
+    waveforms["speech_gen"] = 0 * waveforms["speech_gen"]
+    fused = build(safety=1.0, safety_to="noisy")(spectrum, ilens, waveforms)[0][0]
+    disc = stft(waveforms["speech_disc"], 48000, 20)
+    # Four bins more than the edge: disagreement is judged over nine.
+    torch.testing.assert_close(fused[..., 165:], disc[..., 165:])
+
+
+def test_wrong_safety_and_unfreeze_are_named():
+    with pytest.raises(ValueError, match=r"safety=2.0 must lie in \[0, 1\]"):
+        build(safety=2.0)
+    with pytest.raises(ValueError, match="safety_to='gen' is not one of disc, noisy"):
+        build(safety_to="gen")
+    with pytest.raises(ValueError, match="directories are given, but gen is None"):
+        build(unfreeze=["gen"])
+
+
 class BandLimited:
     """A generative branch that changes nothing but, as the real one, keeps 8 kHz only."""
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Dict
 
+from espnet_hybridse.fusion.safety import FALLBACKS
 from espnet_hybridse.generative.step_weights import DTYPES
 from espnet_hybridse.inference.batch import (
     Job,
@@ -33,6 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=DTYPES,
         help="token decoding of Gen.; else as configured. int8 is the fastest on CPU",
     )
+    parser.add_argument(
+        "--safety",
+        type=float,
+        help="0 to 1, of a hybrid: fall back where its branches contradict each other",
+    )
+    parser.add_argument(
+        "--safety_to", choices=FALLBACKS, default="disc", help="what --safety falls back to"
+    )
     parser.add_argument("--max_utts", type=int, help="only the first so many of the list")
     parser.add_argument(
         "--overwrite", action="store_true", help="enhance again what is there already"
@@ -46,9 +55,12 @@ def run(args: argparse.Namespace) -> int:
     jobs = plan_jobs(args.source, args.out, args.max_utts)
     if len(jobs) == 1 and args.source.is_file() and args.source.suffix != ".scp":
         return enhance_one(args, jobs[0])
-    # Outputs of other weights are stale; the stamp names those in use.
+    # Outputs of other weights or settings are stale; the stamp names those in use.
     stamp = args.out / ".weights"
     identity = "\n".join(f"{path.resolve()} {path.stat().st_mtime_ns}" for path in weights)
+    for name in ("decode_dtype", "safety"):
+        if getattr(args, name) is not None:
+            identity += f"\n{name} {getattr(args, name)} {args.safety_to}"
     stale = stamp.is_file() and stamp.read_text() != identity
     if args.overwrite or stale:
         for job in jobs:
@@ -72,4 +84,5 @@ def enhance_one(args: argparse.Namespace, job: Job) -> int:
 
 def options_of(args: argparse.Namespace) -> Dict[str, object]:
     """What the command line says about :class:`Enhancer`."""
-    return {"device": args.device, "batch": args.batch, "decode_dtype": args.decode_dtype}
+    names = ("device", "batch", "decode_dtype", "safety", "safety_to")
+    return {name: getattr(args, name) for name in names}

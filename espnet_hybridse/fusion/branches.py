@@ -1,15 +1,16 @@
-"""The two trained branches as the fusion sees them: frozen, in eval mode, never saved again."""
+"""The two trained branches as the fusion sees them: frozen, or trained on with it."""
 
 from pathlib import Path
 from typing import Optional
 
 import torch
+from torch import nn
 
 from espnet_hybridse.spectrum import WINDOW_MS, istft, n_fft, stft
 
 
 class FrozenBranch:
-    """One trained branch, loaded when first needed.
+    """One trained branch, loaded when first needed; in eval mode and never saved again.
 
     Not a Module on purpose: its weights stay out of the fusion's parameters, state dict and
     train() calls.
@@ -20,37 +21,76 @@ class FrozenBranch:
 
     def __init__(self, directory: Optional[str]):
         self.directory = directory
-        self.model = None
+        self.separator: Optional[nn.Module] = None
         self.decode_dtype: Optional[str] = None
         """Type of the token decoding instead of the configured one."""
 
     def __bool__(self) -> bool:
         return self.directory is not None
 
-    def _load(self, device: torch.device):
-        if self.model is None:
-            from espnet_hybridse.inference.loading import load_model
-
-            self.model = load_model(Path(self.directory)).model
-            if self.decode_dtype and hasattr(self.model.separator, "decode_in"):
-                self.model.separator.decode_in(self.decode_dtype)
-        return self.model.to(device)
-
     @torch.no_grad()
     def enhance(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Run the branch's separator; (B, T, F) complex -> (B, T, F) complex."""
-        model = self._load(spectrum.device)
-        ilens = torch.full((len(spectrum),), spectrum.shape[1], device=spectrum.device)
-        return model.separator(spectrum, ilens, {})[0][0]
+        if self.separator is None:
+            self.separator = load_separator(self.directory)
+            decode_in(self.separator, self.decode_dtype)
+        return separate(self.separator.to(spectrum.device), spectrum)
+
+    def decode_in(self, dtype: str) -> None:
+        """Decode tokens in this type; a branch that decodes none ignores it."""
+        self.decode_dtype = dtype
+        decode_in(self.separator, dtype)
 
 
-def generate(branch: FrozenBranch, spectrum: torch.Tensor, fs: int) -> torch.Tensor:
+class JointBranch(nn.Module):
+    """One trained branch that goes on learning with the fusion (`unfreeze`), as a part of it.
+
+    A generative branch hears its own tokens in training too, which is what inference gives it:
+    its refiner and LM learn from the fusion's loss, the choice of tokens has no gradient.
+
+    Args:
+        directory: of the experiment whose weights it starts from.
+    """
+
+    def __init__(self, directory: str):
+        super().__init__()
+        self.separator = load_separator(directory)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def enhance(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """As :meth:`FrozenBranch.enhance`, with gradients."""
+        return separate(self.separator, spectrum)
+
+    def decode_in(self, dtype: str) -> None:
+        decode_in(self.separator, dtype)
+
+
+def load_separator(directory: str) -> nn.Module:
+    """The trained separator of an experiment."""
+    from espnet_hybridse.inference.loading import load_model
+
+    return load_model(Path(directory)).model.separator
+
+
+def decode_in(separator: Optional[nn.Module], dtype: Optional[str]) -> None:
+    if dtype is not None and hasattr(separator, "decode_in"):
+        separator.decode_in(dtype)
+
+
+def separate(separator: nn.Module, spectrum: torch.Tensor) -> torch.Tensor:
+    ilens = torch.full((len(spectrum),), spectrum.shape[1], device=spectrum.device)
+    return separator(spectrum, ilens, {})[0][0]
+
+
+def generate(branch, spectrum: torch.Tensor, fs: int) -> torch.Tensor:
     """Run the generative branch on the fusion's 20/10 ms grid.
 
     The 40/20 ms spectrum it works on is taken of the same samples, so both branches stay aligned.
 
     Args:
-        branch: the generative branch.
+        branch: the generative branch, frozen or joint.
         spectrum: (B, T, F) complex on the 20/10 ms grid at `fs` Hz.
 
     Returns:

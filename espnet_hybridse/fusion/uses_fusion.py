@@ -2,14 +2,15 @@
 
 import logging
 from collections import OrderedDict
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import nn
 
 from espnet_hybridse.fusion.attention_block import GridTransformer
-from espnet_hybridse.fusion.branches import FrozenBranch, generate
+from espnet_hybridse.fusion.branches import FrozenBranch, JointBranch, generate
+from espnet_hybridse.fusion.safety import check_safety, fall_back
 from espnet_hybridse.lengths import by_length
 from espnet_hybridse.precision import autocast
 from espnet_hybridse.spectrum import WINDOW_MS, compress, rate_of, rms_normalise, stft
@@ -39,6 +40,14 @@ class USESFusion(TFGridNetV3):
         gen_fs: rate of the generative branch in Hz; M is 1 above half of it. 48000 for a
             full-band generative branch.
         amp_dtype: see TFGridNetSFI.
+        unfreeze: branches ("disc", "gen") that are trained on together with the fusion; they then
+            belong to its parameters and checkpoints, and their dumped outputs are not used.
+        safety: 0 to 1, in inference only: how far the output moves to `safety_to` where the
+            branches contradict each other, see :func:`fall_back`.
+        safety_to: "disc" or "noisy".
+
+    Raises:
+        ValueError: a branch to unfreeze that is not given, or a `safety` out of its range.
     """
 
     def __init__(
@@ -56,9 +65,24 @@ class USESFusion(TFGridNetV3):
         use_noisy: bool = True,
         gen_fs: int = 16000,
         amp_dtype: Optional[str] = None,
+        unfreeze: Sequence[str] = (),
+        safety: float = 0.0,
+        safety_to: str = "disc",
     ):
         nn.Module.__init__(self)
-        self.branches = {"disc": FrozenBranch(disc), "gen": FrozenBranch(gen)}
+        directories = {"disc": disc, "gen": gen}
+        for name in unfreeze:
+            if directories.get(name) is None:
+                raise ValueError(
+                    f"unfreeze={list(unfreeze)}: expected branches out of disc and gen whose "
+                    f"directories are given, but {name} is {directories.get(name)!r}"
+                )
+        self.branches = {
+            name: JointBranch(directory) if name in unfreeze else FrozenBranch(directory)
+            for name, directory in directories.items()
+        }
+        self.joint = nn.ModuleDict({name: self.branches[name] for name in unfreeze})
+        self.set_safety(safety, safety_to)
         self.inputs = INPUTS if use_noisy else INPUTS[:2]
         self.gen_fs, self.amp_dtype, self.warned = gen_fs, amp_dtype, False
         kernel, padding = (3, 2 * freq_stride), (1, freq_stride // 2)
@@ -77,8 +101,13 @@ class USESFusion(TFGridNetV3):
         return 1
 
     def decode_in(self, dtype: str) -> None:
-        """Type of the generative branch's token decoding; before the branch is first used."""
-        self.branches["gen"].decode_dtype = dtype
+        """Type of the generative branch's token decoding from now on."""
+        self.branches["gen"].decode_in(dtype)
+
+    def set_safety(self, strength: float, fallback: str = "disc") -> None:
+        """See `safety` and `safety_to` of the constructor."""
+        check_safety(strength, fallback)
+        self.safety, self.safety_to = strength, fallback
 
     def forward(
         self, input: torch.Tensor, ilens: torch.Tensor, additional: Optional[Dict] = None
@@ -108,42 +137,54 @@ class USESFusion(TFGridNetV3):
             waveforms = {
                 name: additional[f"speech_{name}"][rows]
                 for name in self.branches
-                if f"speech_{name}" in additional
+                if f"speech_{name}" in additional and name not in self.joint
             }
-            fused, mask = self.fuse(part, waveforms)
-            masks[rows[:, None], torch.arange(part.shape[1], device=rows.device)[None]] = (
-                mask.detach()
-            )
-            return fused
+            parts = self.parts(part, waveforms)
+            masks[rows[:, None], torch.arange(part.shape[1], device=rows.device)[None]] = parts[
+                "mask"
+            ].detach()
+            return parts["fused"]
 
         fused = by_length(fuse, input, ilens)
         return [fused], ilens, OrderedDict(mask=masks, log_mask=masks.mean())
 
-    def fuse(
-        self, noisy: torch.Tensor, waveforms: Dict[str, torch.Tensor]
-    ) -> Tuple[torch.Tensor, torch.Tensor]:
-        """(B, T, F) without padding -> fused spectrum and mask, both (B, T, F)."""
+    def parts(
+        self, noisy: torch.Tensor, waveforms: Optional[Dict[str, torch.Tensor]] = None
+    ) -> Dict[str, torch.Tensor]:
+        """What the output is made of.
+
+        Args:
+            noisy: (B, T, F) complex without padding.
+            waveforms: branch -> its dumped output (B, S); other branches are run.
+
+        Returns:
+            {"disc", "gen", "mask", "fused"}, (B, T, F) each; a missing branch is left out.
+        """
+        waveforms = waveforms or {}
         fs = rate_of(noisy.shape[-1], WINDOW_MS["disc"])
         present = [name for name in self.branches if name in waveforms or self.branches[name]]
         if len(present) == 1 and not self.training:
             return self._alone(present[0], noisy, fs, waveforms)
-        spectra = {"noisy": noisy}
-        for name in ("disc", "gen"):
-            spectra[name] = self._branch(name, noisy, fs, waveforms)
-        mask = self.mask(spectra)
-        mask = self._above_gen_band(mask, fs)
-        return mask * spectra["disc"] + (1 - mask) * spectra["gen"], mask
+        parts = {name: self._branch(name, noisy, fs, waveforms) for name in ("disc", "gen")}
+        mask = self._above_gen_band(self.mask({**parts, "noisy": noisy}), fs)
+        fused = mask * parts["disc"] + (1 - mask) * parts["gen"]
+        if self.safety and not self.training:
+            fallback = {**parts, "noisy": noisy}[self.safety_to]
+            within = {name: self._within_gen_band(part, fs) for name, part in parts.items()}
+            fused = fall_back(fused, within["disc"], within["gen"], fallback, self.safety)
+        return {**parts, "mask": mask, "fused": fused}
 
     def _alone(
         self, name: str, noisy: torch.Tensor, fs: int, waveforms: Dict[str, torch.Tensor]
-    ) -> Tuple[torch.Tensor, torch.Tensor]:
+    ) -> Dict[str, torch.Tensor]:
         """The only branch there is, and the mask that stands for it."""
         if not self.warned:
             other = "gen" if name == "disc" else "disc"
             logging.warning("the fusion has no %s branch: the output is that of %s", other, name)
             self.warned = True
+        only = self._branch(name, noisy, fs, waveforms)
         mask = noisy.real.new_full(noisy.shape, float(name == "disc"))
-        return self._branch(name, noisy, fs, waveforms), mask
+        return {name: only, "mask": mask, "fused": only}
 
     def _branch(
         self, name: str, noisy: torch.Tensor, fs: int, waveforms: Dict[str, torch.Tensor]
@@ -178,9 +219,16 @@ class USESFusion(TFGridNetV3):
         x = nn.functional.pad(x, (0, max(missing, 0)), mode="replicate")[..., :bins]
         return torch.sigmoid(x.float())
 
+    def _gen_bins(self, fs: int) -> int:
+        """Bins below the generative branch's Nyquist frequency."""
+        return min(fs, self.gen_fs) * WINDOW_MS["disc"] // 2000 + (fs <= self.gen_fs)
+
     def _above_gen_band(self, mask: torch.Tensor, fs: int) -> torch.Tensor:
         """M = 1 where the generative branch has no band."""
-        if fs <= self.gen_fs:
-            return mask
-        edge = self.gen_fs * WINDOW_MS["disc"] // 2000
+        edge = self._gen_bins(fs)
         return torch.cat([mask[..., :edge], torch.ones_like(mask[..., edge:])], dim=-1)
+
+    def _within_gen_band(self, spectrum: torch.Tensor, fs: int) -> torch.Tensor:
+        """Zeros where the generative branch has no band: nobody contradicts there."""
+        edge = self._gen_bins(fs)
+        return torch.cat([spectrum[..., :edge], torch.zeros_like(spectrum[..., edge:])], dim=-1)

@@ -1,12 +1,12 @@
 """Enhancement of waveforms of any rate and length with a trained model."""
 
 from pathlib import Path
-from typing import Iterator, Optional, Union
+from typing import Dict, Iterator, Optional, Tuple, Union
 
 import numpy as np
 import torch
 
-from espnet_hybridse.audio import fit_length, nearest_rate, resample
+from espnet_hybridse.audio import RATES, fit_length, nearest_rate, resample
 from espnet_hybridse.inference.loading import LoadedModel, load_model
 from espnet_hybridse.inference.segments import OverlapAdd, plan_segments
 from espnet_hybridse.spectrum import WINDOW_MS, n_fft
@@ -30,9 +30,13 @@ class Enhancer:
             and 1 else.
         decode_dtype: "float32", "bfloat16" or "int8" for the token decoding of the generative
             branch, instead of the configured type; int8 is the fastest on CPU.
+        safety: 0 to 1, of a hybrid: how far its output moves to `safety_to` where its branches
+            contradict each other. None keeps what is configured.
+        safety_to: "disc" or "noisy".
 
     Raises:
-        ValueError: batch < 1, a type that decoding does not have, or a model that decodes nothing.
+        ValueError: batch < 1, a type that decoding does not have, a model that decodes nothing,
+            a `safety` out of its range or for a model that is no hybrid.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class Enhancer:
         overlap_s: float = 1.0,
         batch: Optional[int] = None,
         decode_dtype: Optional[str] = None,
+        safety: Optional[float] = None,
+        safety_to: str = "disc",
     ):
         if batch is not None and batch < 1:
             raise ValueError(f"batch={batch} must be at least 1")
@@ -56,6 +62,8 @@ class Enhancer:
                     f"decode_dtype={decode_dtype!r}: this model ({loaded.branch}) decodes no tokens"
                 )
             self.model.separator.decode_in(decode_dtype)
+        if safety is not None:
+            self._hybrid("safety").set_safety(safety, safety_to)
         self.batch = batch or getattr(self.model.separator, "pieces_at_once", 1)
 
     @classmethod
@@ -83,6 +91,39 @@ class Enhancer:
         done = np.concatenate(list(self._pieces(inner, model_fs)))
         return fit_length(resample(done, model_fs, fs), wav.size).astype(wav.dtype)
 
+    @torch.no_grad()
+    def branches(self, wav: np.ndarray, fs: int) -> Dict[str, np.ndarray]:
+        """What a hybrid's output is made of, for analysis; the audio is processed in one piece.
+
+        Args:
+            wav: (T,) of one of the seven rates.
+            fs: its rate in Hz.
+
+        Returns:
+            {"disc", "gen", "fused": (T,) waveforms, "mask": (frames of 10 ms, bins of 50 Hz)}; a
+            branch that the model lacks is left out.
+
+        Raises:
+            ValueError: the model is no hybrid, or another rate.
+        """
+        separator = self._hybrid("branches()")
+        if fs not in RATES:
+            raise ValueError(f"fs={fs} Hz is not one of {RATES}; resample the audio first")
+        padded, lengths = self._padded(wav[None], fs)
+        spectrum, flens = self.model.encoder(padded, lengths, fs=fs)
+        parts = separator.parts(spectrum)
+        mask = parts.pop("mask")[0].cpu().numpy()
+        waves = {name: self.model.decoder(x, lengths, fs=fs)[0] for name, x in parts.items()}
+        return {
+            **{name: wave[0, : wav.size].cpu().numpy() for name, wave in waves.items()},
+            "mask": mask[: -(-wav.size * 100 // fs) + 1],
+        }
+
+    def _hybrid(self, what: str) -> torch.nn.Module:
+        if not hasattr(self.model.separator, "set_safety"):
+            raise ValueError(f"{what}: this model ({self.loaded.branch}) is no hybrid")
+        return self.model.separator
+
     def _pieces(self, wav: np.ndarray, fs: int) -> Iterator[np.ndarray]:
         overlap = round(self.overlap_s * fs)
         plan = plan_segments(wav.size, round(self.segment_s * fs), overlap)
@@ -99,6 +140,12 @@ class Enhancer:
     @torch.no_grad()
     def process(self, wav: np.ndarray, fs: int) -> np.ndarray:
         """Enhance pieces (B, T) of equal length at one of the seven rates."""
+        padded, lengths = self._padded(wav, fs)
+        enhanced, _, _, _ = self.model.forward_enhance(padded, lengths, {}, fs=fs)
+        return enhanced[0][:, : wav.shape[1]].cpu().numpy()
+
+    def _padded(self, wav: np.ndarray, fs: int) -> Tuple[torch.Tensor, torch.Tensor]:
+        """(B, T) and valid samples (B,) on the device, T such that no frame is cut."""
         # Whole 20 ms frames, and enough of them for the longest window.
         frames = max(-(-wav.shape[1] * 50 // fs), 4)
         # At 22.05 kHz the 20/10 ms hop divides no frame; without one more, the last samples could
@@ -108,6 +155,4 @@ class Enhancer:
         size = frames * fs // 50
         padded = np.stack([fit_length(piece, size) for piece in wav])
         padded = torch.from_numpy(padded).to(self.device)
-        lengths = torch.full((len(padded),), size, device=self.device)
-        enhanced, _, _, _ = self.model.forward_enhance(padded, lengths, {}, fs=fs)
-        return enhanced[0][:, : wav.shape[1]].cpu().numpy()
+        return padded, torch.full((len(padded),), size, device=self.device)

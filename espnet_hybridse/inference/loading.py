@@ -91,19 +91,30 @@ def load_model(
 
 
 def place_branches(config: dict, directory: Path) -> None:
-    """Resolve a fusion's branch directories, written relative to its own or to where we run."""
+    """Resolve a fusion's branch directories, written relative to its own or to where we run.
+
+    Raises:
+        FileNotFoundError: a branch is in neither place.
+    """
     if config["separator"] != "uses_fusion":
         return
     conf = config["separator_conf"]
+    found = found_branches(conf, directory)
     for name in ("disc", "gen"):
-        if not conf.get(name):
-            continue
-        for base in (directory / conf[name], Path(conf[name])):
-            if (base / "config.yaml").is_file():
-                conf[name] = str(base)
-                break
-        else:
+        if conf.get(name) and name not in found:
             raise FileNotFoundError(
                 f"{directory}/config.yaml names the {name} branch {conf[name]!r}, found neither "
                 f"beside it nor here; put the trained branch there"
             )
+    conf.update(found)
+
+
+def found_branches(conf: dict, directory: Path) -> dict:
+    """The branch directories in a fusion's options that exist, from `directory` or from here."""
+    found = {}
+    for name in ("disc", "gen"):
+        if conf.get(name):
+            for base in (directory / conf[name], Path(conf[name])):
+                if (base / "config.yaml").is_file():
+                    found.setdefault(name, str(base))
+    return found
