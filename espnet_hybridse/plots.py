@@ -1,7 +1,8 @@
-"""Pictures of a trained system: its loss curves and what it does to one utterance."""
+"""Pictures of a trained system: its loss curves and what it does to utterances."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Union
+from typing import Mapping, Optional, Sequence, Tuple, Union
 
 import matplotlib
 import numpy as np
@@ -52,15 +53,65 @@ def plot_utterance(systems: Mapping[str, Union[str, Path]], uid: str, out: Path)
     peak = None
     for axis, (title, scp) in zip(np.atleast_1d(axes), systems.items(), strict=True):
         wav, fs = soundfile.read(read_list(scp)[uid], dtype="float32")
-        size = fs // 50
-        spectrum, freqs, times = mlab.specgram(wav, size, fs, noverlap=size // 2)
-        level = 10 * np.log10(spectrum + 1e-12)
+        level, freqs, times = power_db(wav, fs)
         peak = level.max() if peak is None else peak
         axis.pcolormesh(times, freqs / 1000, level, vmin=peak + FLOOR_DB, vmax=peak, cmap="magma")
         axis.set(ylabel="kHz")
         axis.set_title(title, loc="left", fontsize=9)
     axis.set_xlabel(f"seconds ({uid}, {fs} Hz)")
     save(figure, out)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One panel: the spectrogram of a waveform (T,) or a mask (frames of 10 ms, bins of 50 Hz)."""
+
+    title: str
+    wave: Optional[np.ndarray] = None
+    mask: Optional[np.ndarray] = None
+
+
+def plot_branches(columns: Mapping[str, Tuple[int, Sequence[Picture]]], out: Path) -> None:
+    """A column an utterance, a row a signal; each column has the scale of its first waveform.
+
+    Args:
+        columns: heading -> (fs in Hz, pictures from top to bottom).
+        out: PNG to write.
+    """
+    rows = max(len(pictures) for _, pictures in columns.values())
+    size = (3.6 * len(columns), 1.6 * rows)
+    figure, axes = plt.subplots(
+        rows, len(columns), figsize=size, squeeze=False, sharex="col", constrained_layout=True
+    )
+    for panels, (heading, (fs, pictures)) in zip(axes.T, columns.items(), strict=True):
+        peak = None
+        panels[0].set_title(heading, fontsize=8)
+        for axis, picture in zip(panels, pictures, strict=False):
+            if picture.mask is not None:
+                extent = (0, len(picture.mask) / 100, 0, fs / 2000)
+                image = picture.mask.T
+                drawn = axis.imshow(
+                    image, origin="lower", aspect="auto", extent=extent, vmin=0, vmax=1
+                )
+                figure.colorbar(drawn, ax=axis, fraction=0.04)
+            else:
+                level, freqs, times = power_db(picture.wave, fs)
+                peak = level.max() if peak is None else peak
+                scale = {"vmin": peak + FLOOR_DB, "vmax": peak, "cmap": "magma"}
+                axis.pcolormesh(times, freqs / 1000, level, rasterized=True, **scale)
+            axis.set_ylabel(f"{picture.title} (kHz)", fontsize=8)
+        for axis in panels[len(pictures) :]:
+            axis.set_axis_off()
+        panels[len(pictures) - 1].set_xlabel("seconds")
+    save(figure, out)
+
+
+def power_db(wav: np.ndarray, fs: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Spectrogram in dB (F, T), frequencies in Hz, times in s; windows of 20 ms every 10 ms."""
+    size = fs // 50  # odd at 22.05 kHz, where the hop is the lower half
+    padded = np.pad(wav, (0, max(size - wav.size, 0)))
+    spectrum, freqs, times = mlab.specgram(padded, size, fs, noverlap=size - size // 2)
+    return 10 * np.log10(spectrum + 1e-12), freqs, times
 
 
 def save(figure, out: Path) -> None:

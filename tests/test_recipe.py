@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
 
 from espnet_hybridse import Enhancer
@@ -120,6 +121,16 @@ def test_hybrid_from_dumped_branches_scores(rendered, disc):
         np.testing.assert_allclose(travelled(wav, fs), out, atol=1e-6)
         assert out.shape == wav.shape and np.abs(out).max() > 1e-3
 
+    parts = trained.branches(wav, 16000)
+    np.testing.assert_allclose(parts["fused"], trained(wav, 16000), atol=1e-5)
+    np.testing.assert_allclose(parts["disc"], Enhancer.from_pretrained(disc)(wav, 16000), atol=1e-5)
+    assert parts["mask"].shape == (101, 161)
+    pytest.importorskip("matplotlib", reason="extra 'recipe' is not installed")
+    report = ["report", f"--model={packed}/hybrid", f"--wavs={wavs}", f"--out={rendered}/report"]
+    assert main([*report, "--pictures", "2", f"--clean={wavs.parent}/spk1.scp"]) == 0
+    assert (rendered / "report/branches.png").read_bytes().startswith(b"\x89PNG")
+    assert "| 0 to 1 |" in (rendered / "report/report.md").read_text()
+
     pytest.importorskip("pystoi", reason="extra 'scoring' is not installed")
     out = rendered / "exp/disc/enhanced"
     assert main(["enhance", str(wavs), str(out), "--model", str(disc)]) == 0
@@ -128,6 +139,23 @@ def test_hybrid_from_dumped_branches_scores(rendered, disc):
     assert main([*scored, "--metrics", "ESTOI", "--nj", "1"]) == 0
     rows = (out / "scores/scores.jsonl").read_text().splitlines()
     assert len(rows) == len(read_list(wavs))
+
+
+def test_branches_learn_with_the_fusion_when_unfrozen(rendered, disc):
+    exp = rendered / "exp/joint"
+    arguments = command(rendered, "hybrid", write_config(rendered, "hybrid"), f"--exp={exp}")
+    arguments += ["--branches=nowhere", "--on_the_fly", "--unfreeze", "disc"]
+    branches = ["--separator_conf", "disc=../disc", "--separator_conf", "gen=../disc"]
+    assert main([*arguments, "--", *branches]) == 0
+    saved = torch.load(exp / "1epoch.pth", weights_only=True)
+    joint = "separator.joint.disc."
+    weights = {k[len(joint) :]: v for k, v in saved.items() if k.startswith(joint)}
+    start = Enhancer.from_pretrained(disc).model.state_dict()
+    moved = [not torch.equal(v, start[name]) for name, v in weights.items()]
+    assert len(moved) == len(start) and np.mean(moved) > 0.9
+    assert not any("joint.gen" in name for name in saved)
+    loaded = Enhancer.from_pretrained(exp).model.state_dict()
+    assert all(torch.equal(loaded[joint + name], v) for name, v in weights.items())
 
 
 def test_generative_branch_from_tokens_to_audio(rendered, capsys):
@@ -151,6 +179,15 @@ def test_generative_branch_from_tokens_to_audio(rendered, capsys):
     enhance = ["enhance", noisy, str(rendered / "int8"), "--model"]
     assert main([*enhance, str(rendered / "exp/gen"), *int8]) == 0
     assert len(read_list(rendered / "int8/spk1.scp")) == 2
+
+    changed = yaml.safe_load(config.read_text())
+    changed["separator_conf"]["use_tokens"] = False
+    changed["criterions"] = [c for c in changed["criterions"] if c["name"] != "token_nll"]
+    without_lm = rendered / "gen_without_lm.yaml"
+    without_lm.write_text(yaml.safe_dump(changed))
+    fine_tune = command(rendered, "gen", without_lm, "--init", str(rendered / "exp/gen"))
+    fine_tune += ["--exp", str(rendered / "exp/without_lm"), "--init_exclude", "separator.lm"]
+    assert main(fine_tune) == 0
 
     manifest = tokens / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"vocab_size": 16', '"vocab_size": 17'))

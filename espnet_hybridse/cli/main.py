@@ -18,6 +18,7 @@ VERBS = {
     "train-sqa": "train the quality network of the SQA loss on metrics computed here",
     "enhance": "stages 7 and 9: enhance a file, a folder or a wav.scp",
     "score": "stage 10: metrics per utterance and on average",
+    "report": "pictures of a hybrid's branches and mask, and the mask's statistics",
     "pack": "copy trained models into a folder that travels",
     "bench": "speed and memory beside the peers, in one run",
     "plot": "stage 10: loss curves, and spectrograms of one utterance",

@@ -1,0 +1,1 @@
+"""What a hybrid does with its two branches: mask statistics and pictures."""

@@ -1,0 +1,98 @@
+"""`hybridse report`: one figure of a few utterances, and the mask over all of them."""
+
+from pathlib import Path
+from typing import List, Mapping, Optional, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from espnet_hybridse.audio import BadAudio, read_audio
+from espnet_hybridse.inference.enhancer import Enhancer
+from espnet_hybridse.lists import ListError, Quarantine, atomic_path, read_list
+from espnet_hybridse.plots import Picture, plot_branches, power_db
+from espnet_hybridse.report.mask_statistics import TITLES, MaskStatistics
+from espnet_hybridse.scoring.table import harm_table, results_table
+
+FIGURE, TEXT = "branches.png", "report.md"
+
+
+def write_report(
+    enhancer: Enhancer,
+    wavs: Path,
+    clean: Optional[Path],
+    out: Path,
+    uids: Sequence[str] = (),
+    pictures: int = 5,
+    max_utts: Optional[int] = None,
+    scores: Optional[Mapping[str, Path]] = None,
+) -> str:
+    """Run a hybrid over a list and write `branches.png` and `report.md`; returns the text.
+
+    Args:
+        enhancer: of a hybrid.
+        wavs: wav.scp of noisy speech at the seven rates.
+        clean: spk1.scp of the same utterances, or None.
+        out: folder to write.
+        uids: utterances of the figure; else `pictures` of them, evenly spread over the list.
+        max_utts: look at the first so many of the list only; those of the figure as well.
+        scores: system -> folder that `hybridse score` wrote, for tables below the mask's.
+
+    Raises:
+        ListError: a list is missing or does not name a uid.
+        ValueError: the model is no hybrid.
+    """
+    table, references = read_list(wavs), read_list(clean) if clean else {}
+    for uid in uids:
+        if uid not in table:
+            raise ListError(f"--uids {uid}: {wavs} does not name it; it names {min(table)}, …")
+    listed = sorted(table)[:max_utts]
+    shown = list(uids) or listed[:: max(len(listed) // pictures, 1)][:pictures]
+    statistics, columns, seconds = MaskStatistics(), {}, 0.0
+    quarantine = Quarantine(out / "quarantine.tsv")
+    for uid in tqdm(sorted({*listed, *shown}), desc="report", unit="utt"):
+        try:
+            wav, fs = read_audio(table[uid])
+        except BadAudio as error:
+            quarantine.add(uid, table[uid], str(error))
+            continue
+        parts = enhancer.branches(wav, fs)
+        mask = parts.pop("mask")
+        # On the mask's grid (20 ms, 10 ms, 50 Hz) but for its first frame, half of which is padding.
+        level = 10 ** (power_db(wav, fs)[0].T / 20)
+        frames = min(len(mask) - 1, len(level))
+        statistics.add(mask[1 : frames + 1], level[:frames, : mask.shape[1]])
+        seconds += wav.size / fs
+        if uid in shown:
+            column: List[Picture] = [Picture("Noisy", wave=wav)]
+            names = {"disc": "Dis.", "gen": "Gen.", "fused": "Hybrid"}
+            column += [Picture(names[name], wave=wave) for name, wave in parts.items()]
+            column.append(Picture("M", mask=mask))
+            if uid in references:
+                column.append(Picture("Clean", wave=read_audio(references[uid])[0]))
+            columns[f"{uid}, {fs} Hz"] = (fs, column)
+    if not columns:
+        raise ListError(f"{wavs}: no utterance could be read; see {out / 'quarantine.tsv'}")
+    plot_branches(columns, out / FIGURE)
+    text = _text(enhancer, statistics, seconds, quarantine.count, scores)
+    with atomic_path(out / TEXT) as tmp:
+        tmp.write_text(text, encoding="utf-8")
+    return text
+
+
+def _text(enhancer, statistics, seconds, quarantined, scores) -> str:
+    lines = ["# The hybrid and its branches", "", f"Model: {enhancer.loaded.weights}", ""]
+    lines += [f"![Spectrograms and mask]({FIGURE})", "", "## Mask", ""]
+    lines += [
+        f"M of {seconds / 60:.1f} minutes of speech, bins within 40 dB of each utterance's loudest; "
+        f"{quarantined} files quarantined.",
+        "",
+        f"| {' | '.join(TITLES)} |",
+        f"| :-- |{' --: |' * (len(TITLES) - 1)}",
+    ]
+    lines += [f"| {' | '.join(cells)} |" for cells in statistics.rows()]
+    if scores:
+        lines += ["", "## Scores", "", results_table(scores)]
+        if "Noisy" in scores:
+            lines += ["", "## Do no harm: utterances made worse, and by how much", ""]
+            lines.append(harm_table(scores))
+    return "\n".join(lines) + "\n"
