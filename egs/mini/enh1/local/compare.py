@@ -6,6 +6,8 @@ key with the value null is removed:
 
     small: {separator_conf: {n_layers: 2}}
     no_l1: {criterions: [...]}
+
+The key init_exclude lists prefixes of parameters that --init must not set in that variant.
 """
 
 import argparse
@@ -51,12 +53,16 @@ def run_variant(name: str, config: dict, args: argparse.Namespace) -> None:
     """Train, enhance and score one variant; every step skips what is done."""
     exp = args.expdir / name
     exp.mkdir(parents=True, exist_ok=True)
+    exclude = config.pop("init_exclude", [])
     path, log = args.expdir / f"{name}.yaml", args.expdir / f"{name}.log"
     with atomic_path(path) as tmp:
         tmp.write_text(yaml.safe_dump(config, sort_keys=False))
     dump = args.dumpdir / "raw"
     train = ["--train", dump / "train", "--valid", dump / "valid", "--tokens", args.tokens]
+    train += ["--branches", args.branches]
     init = ["--init", args.init] if args.init else []
+    if args.init and exclude:
+        init += ["--init_exclude", *exclude]
     hybridse(log, "train", "--branch", args.branch, "--config", path, "--exp", exp, *train, *init,
              "--max_hours", args.hours, "--seed", args.seed)  # fmt: skip
     valid = dump / "valid"
@@ -84,11 +90,14 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("variants", type=Path, help="YAML of variants")
-    parser.add_argument("--branch", choices=("disc", "gen"), required=True)
+    parser.add_argument("--branch", choices=("disc", "gen", "hybrid"), required=True)
     parser.add_argument("--base", type=Path, required=True, help="training YAML that they change")
     parser.add_argument("--expdir", type=Path, required=True)
     parser.add_argument("--dumpdir", type=Path, default=Path("dump"))
     parser.add_argument("--tokens", type=Path, default=Path("dump/tokens_mini"))
+    parser.add_argument("--branches", type=Path, default=Path("dump/branches_mini"))
+    parser.add_argument("--disc", type=Path, help="trained branch of a hybrid")
+    parser.add_argument("--gen", type=Path, help="trained branch of a hybrid")
     parser.add_argument("--init", type=Path, help="model folder that all start from")
     parser.add_argument("--hours", type=float, default=0.17, help="training of each")
     parser.add_argument("--jobs", type=int, default=2, help="variants side by side, a core each")
@@ -96,6 +105,11 @@ def main() -> int:
     parser.add_argument("--metrics", nargs="+", default=["PESQ", "ESTOI", "SI-SDR"], metavar="M")
     args = parser.parse_args()
     base, variants = read_yaml(args.base), read_yaml(args.variants)
+    if args.branch == "hybrid":
+        if not (args.disc and args.gen):
+            parser.error("--branch hybrid needs --disc and --gen, the trained branches")
+        folders = {"disc": str(args.disc.resolve()), "gen": str(args.gen.resolve())}
+        base = merge(base, {"separator_conf": folders})
     args.expdir.mkdir(parents=True, exist_ok=True)
     noisy = args.expdir / "noisy"
     score(args.expdir / "noisy.log", args.dumpdir / "raw/valid/wav.scp", noisy, args)
