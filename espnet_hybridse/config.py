@@ -3,7 +3,7 @@
 import difflib
 import inspect
 from pathlib import Path
-from typing import Any, Dict, Iterable, Union
+from typing import Any, Dict, Iterable, Optional, Union
 
 import yaml
 
@@ -41,7 +41,11 @@ def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
 
 
 def check_train_config(path: Union[str, Path]) -> Dict[str, Any]:
-    """Check a training YAML: option names, class names and the keyword arguments of each class."""
+    """Check a training YAML: option names, class names and the keyword arguments of each class.
+
+    Raises:
+        ConfigError: a key or name that nothing knows, or a value of another kind.
+    """
     from espnet2.tasks import enh
 
     from espnet_hybridse.task import HybridEnhancementTask
@@ -49,30 +53,70 @@ def check_train_config(path: Union[str, Path]) -> Dict[str, Any]:
     config = read_yaml(path)
     options = {action.dest for action in HybridEnhancementTask.get_parser()._actions}
     check_keys(config, options, str(path))
+    for name in config:
+        if name.endswith("_conf"):
+            _check_type(config[name] or {}, dict, "'key: value' lines", f"{path}: {name}")
     tables = {
-        "encoder": enh.encoder_choices,
-        "separator": enh.separator_choices,
-        "decoder": enh.decoder_choices,
-        "preprocessor": enh.preprocessor_choices,
+        "encoder": enh.encoder_choices.classes,
+        "separator": enh.separator_choices.classes,
+        "decoder": enh.decoder_choices.classes,
+        "preprocessor": enh.preprocessor_choices.classes,
+        **_trainer_classes(),
     }
-    for name, choices in tables.items():
-        if name in config:
-            check_keys([config[name]], choices.classes, f"{path}: {name}")
+    for name, classes in tables.items():
+        if config.get(name) is not None:
+            check_keys([config[name]], classes, f"{path}: {name}")
             check_arguments(
-                choices.classes[config[name]], config.get(f"{name}_conf"), f"{path}: {name}_conf"
+                classes[config[name]], config.get(f"{name}_conf"), f"{path}: {name}_conf"
             )
-    for criterion in config.get("criterions", []):
-        name = criterion.get("name")
-        check_keys([name], enh.criterion_choices.classes, f"{path}: criterions")
-        check_arguments(
-            enh.criterion_choices.classes[name], criterion.get("conf"), f"{path}: {name} conf"
-        )
+    criterions = config.get("criterions", [])
+    _check_type(criterions, list, "a list of '- name: …' entries", f"{path}: criterions")
+    for criterion in criterions:
+        _check_criterion(criterion, f"{path}: criterions")
     return config
 
 
-def check_arguments(cls: type, conf: Dict[str, Any], where: str) -> None:
+def _trainer_classes() -> Dict[str, Dict[str, type]]:
+    """Optimisers and schedulers by name."""
+    from espnet2.tasks.abs_task import optim_classes, scheduler_classes
+
+    return {"optim": optim_classes, "scheduler": scheduler_classes}
+
+
+CRITERION_KEYS = ("name", "conf", "wrapper", "wrapper_conf")
+
+
+def _check_criterion(criterion: Any, where: str) -> None:
+    from espnet2.tasks import enh
+
+    _check_type(criterion, dict, f"entries with {', '.join(CRITERION_KEYS)}", where)
+    check_keys(criterion, CRITERION_KEYS, where)
+    missing = [key for key in CRITERION_KEYS if key != "conf" and key not in criterion]
+    if missing:
+        raise ConfigError(f"{where}: {criterion} lacks {', '.join(missing)}")
+    tables = {
+        "name": ("conf", enh.criterion_choices.classes),
+        "wrapper": ("wrapper_conf", enh.loss_wrapper_choices.classes),
+    }
+    for key, (conf, classes) in tables.items():
+        check_keys([criterion[key]], classes, f"{where}: {key}")
+        given = criterion.get(conf) or {}
+        _check_type(given, dict, "'key: value' lines", f"{where}: {criterion['name']} {conf}")
+        check_arguments(classes[criterion[key]], given, f"{where}: {criterion['name']} {conf}")
+
+
+def _check_type(value: Any, kind: type, expected: str, where: str) -> None:
+    if not isinstance(value, kind):
+        raise ConfigError(f"{where}: expected {expected}, got {value!r}")
+
+
+GIVEN = ("input_dim", "self", "params", "optimizer", "criterion")
+"""Arguments that ESPnet fills in."""
+
+
+def check_arguments(cls: type, conf: Optional[Dict[str, Any]], where: str) -> None:
     """Check the keys of `conf` against the constructor of `cls`."""
     parameters = inspect.signature(cls).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
-    check_keys(conf or {}, [name for name in parameters if name != "input_dim"], where)
+    check_keys(conf or {}, [name for name in parameters if name not in GIVEN], where)

@@ -29,6 +29,8 @@ def pack(models: Mapping[str, Path], tokens: Path, out: Path, facts: Mapping[str
         config = model_config(yaml.safe_load((exp / "config.yaml").read_text(encoding="utf-8")))
         if branch == "hybrid":
             config["separator_conf"].update(disc="../disc", gen="../gen")
+        if config["separator"] == "ar_refiner":
+            read_manifest(tokens)  # refuses before anything is written
         folder = out / branch
         with atomic_path(folder / "config.yaml") as tmp:
             tmp.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
@@ -38,8 +40,6 @@ def pack(models: Mapping[str, Path], tokens: Path, out: Path, facts: Mapping[str
         digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
         size = (folder / WEIGHTS).stat().st_size / 1e6
         rows.append(f"| {branch} | {size:.2f} MB | `{digest}` |")
-    if "gen" in models:
-        read_manifest(tokens)
     for path in sorted(tokens.glob("*")):
         if path.suffix in (".json", ".npz"):
             copy(path, out / "tokens" / path.name)

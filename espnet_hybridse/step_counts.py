@@ -1,13 +1,12 @@
 """What a training epoch did to its steps and got as input, in one line of the log."""
 
-import json
 import math
 from pathlib import Path
 from typing import Iterable, Iterator, List
 
 import torch
 
-from espnet_hybridse.lists import write_json
+from espnet_hybridse.epoch_record import EpochRecord
 
 
 class StepCounts:
@@ -20,10 +19,11 @@ class StepCounts:
         optimizers: whose steps are counted.
         accum_grad: batches a step.
         record: JSON file of the totals.
+        epoch: the one that is counted.
     """
 
-    def __init__(self, optimizers, accum_grad: int, record: Path):
-        self.accum_grad, self.record = accum_grad, record
+    def __init__(self, optimizers, accum_grad: int, record: Path, epoch: int):
+        self.accum_grad, self.record, self.epoch = accum_grad, EpochRecord(record), epoch
         self.batches = self.done = 0
         self.levels_db: List[float] = []
         self._hooks = [optimizer.register_step_post_hook(self._count) for optimizer in optimizers]
@@ -47,11 +47,10 @@ class StepCounts:
             hook.remove()
         steps = self.batches // self.accum_grad
         skipped = steps - math.ceil(self.done / self._optimizers)
-        totals = {"steps": 0, "skipped": 0}
-        if self.record.is_file():
-            totals = json.loads(self.record.read_text())
-        totals = {"steps": totals["steps"] + steps, "skipped": totals["skipped"] + skipped}
-        write_json(self.record, totals)
+        totals = {"steps": steps, "skipped": skipped}
+        for name, value in self.record.before(self.epoch).items():
+            totals[name] += value
+        self.record.write(self.epoch, totals)
         line = (
             f"{steps} steps, {skipped} skipped for a gradient of NaN or Inf "
             f"(in all {totals['skipped']} of {totals['steps']})"

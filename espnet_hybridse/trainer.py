@@ -1,19 +1,18 @@
 """ESPnet's Trainer: whole checkpoints, counted steps, a budget in hours."""
 
-import json
 import logging
 import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Iterator, Optional
+from typing import Callable, Iterable, Iterator, Optional
 
 import torch
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_hybridse.atomic_save import atomic_saves
-from espnet_hybridse.lists import write_json
+from espnet_hybridse.epoch_record import EpochRecord
 from espnet_hybridse.step_counts import StepCounts
 
 WARMUP = 0.02
@@ -29,15 +28,28 @@ class TimeBudget:
     """Hours of training over all restarts, and the learning rate that belongs to them.
 
     The rate rises linearly for the first 2 % of the budget and then falls along a half cosine to
-    2 % of its peak: whatever the machine's speed, training ends annealed (our choice).
+    2 % of its peak: whatever the machine's speed, training ends annealed (our choice). It takes
+    the place of a scheduler's rate; the peak is that of `optim_conf`.
+
+    Args:
+        max_hours: of training; validation does not count.
+        record: JSON file of the hours.
+        epoch: the one about to begin. Time that a kill took away with its weights does not count:
+            only what the epochs before this one spent does.
+        share: maps this process's seconds to those that all processes agree on, at every step:
+            their rates must be equal, and all must stop at the same one.
     """
 
-    def __init__(self, max_hours: float, record: Path):
+    def __init__(
+        self,
+        max_hours: float,
+        record: Path,
+        epoch: int,
+        share: Callable[[float], float] = float,
+    ):
         self.budget_s = max_hours * 3600.0
-        self.record = record
-        # Time whose weights a kill took away does not count.
-        kept = record.is_file() and (record.parent / "checkpoint.pth").is_file()
-        self.spent_s = json.loads(record.read_text())["seconds"] if kept else 0.0
+        self.epochs, self.epoch, self.share = EpochRecord(record), epoch, share
+        self.spent_s = self.epochs.before(epoch).get("seconds", 0.0)
 
     @property
     def exhausted(self) -> bool:
@@ -55,11 +67,13 @@ class TimeBudget:
         """Yield batches until the budget is spent, setting the learning rate before each."""
         last = time.monotonic()
         for batch in batches:
+            self.spent_s = self.share(self.spent_s)
             if self.exhausted:
                 break
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
-                    group.setdefault("peak_lr", group["lr"])
+                    # A warm-up has begun with a small "lr" and keeps the configured one here.
+                    group.setdefault("peak_lr", group.get("initial_lr", group["lr"]))
                     group["lr"] = group["peak_lr"] * self.factor()
             yield batch
             now = time.monotonic()
@@ -67,8 +81,19 @@ class TimeBudget:
             last = now
 
     def keep(self) -> None:
-        """Write down the hours spent."""
-        write_json(self.record, {"seconds": self.spent_s, "budget_seconds": self.budget_s})
+        """Write down the hours spent up to the end of this epoch."""
+        self.epochs.write(self.epoch, {"seconds": self.spent_s, "budget_seconds": self.budget_s})
+
+
+def latest_of(device: torch.device) -> Callable[[float], float]:
+    """The largest of all processes' values, for processes that train together."""
+
+    def share(value: float) -> float:
+        shared = torch.tensor(value, dtype=torch.float64, device=device)
+        torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
+        return shared.item()
+
+    return share
 
 
 def options_are_distributed(distributed_option) -> bool:
@@ -94,12 +119,15 @@ class HybridTrainer(Trainer):
     @classmethod
     def train_one_epoch(cls, model, iterator, optimizers, options, **kwargs) -> bool:
         """One epoch; true, which ends ESPnet's loop after saving, once the budget is spent."""
-        out = Path(options.output_dir)
+        out, epoch = Path(options.output_dir), kwargs["reporter"].epoch
         rank = kwargs["distributed_option"].dist_rank or ""
-        counts = StepCounts(optimizers, options.accum_grad, out / f"steps{rank}.json")
+        counts = StepCounts(optimizers, options.accum_grad, out / f"steps{rank}.json", epoch)
         budget = None
         if options.max_hours is not None:
-            budget = TimeBudget(options.max_hours, out / "hours.json")
+            share = float
+            if options_are_distributed(kwargs["distributed_option"]):
+                share = latest_of(next(model.parameters()).device)
+            budget = TimeBudget(options.max_hours, out / "hours.json", epoch, share)
             iterator = budget.limit(iterator, optimizers)
         invalid = super().train_one_epoch(
             model=model,
@@ -111,14 +139,10 @@ class HybridTrainer(Trainer):
         logging.info(counts.finish())
         if budget is None:
             return invalid
-        if options_are_distributed(kwargs["distributed_option"]):
-            # Clocks differ between ranks: all end after the same epoch, or the rest would hang.
-            spent = torch.tensor(budget.spent_s, device=next(model.parameters()).device)
-            torch.distributed.all_reduce(spent, torch.distributed.ReduceOp.MAX)
-            budget.spent_s = spent.item()
         if invalid and not budget.exhausted:
             raise RuntimeError("every gradient of this epoch was NaN or Inf; lower optim_conf: lr")
-        budget.keep()
+        if not rank:
+            budget.keep()
         if budget.exhausted:
             logging.info(
                 f"The budget of {options.max_hours} h is spent: training ends after this epoch "

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from espnet_hybridse.config import read_yaml
 from espnet_hybridse.curves import parse_epoch
+from espnet_hybridse.inference.batch import WEIGHTS_STAMP
 from espnet_hybridse.inference.loading import find_weights
 from espnet_hybridse.lists import ListError, atomic_path
 from espnet_hybridse.tokens.manifest import (
@@ -108,6 +109,10 @@ class TrainingRun:
             parts.append(hashlib.sha256(find_weights(self.init).read_bytes()).hexdigest())
             parts += self.init_exclude
         parts += self.unfreeze
+        # Dumped branch outputs keep their names when they are made again with other weights.
+        for stream in STREAMS["hybrid"] if self.branch == "hybrid" else ():
+            stamp = self.branches / stream[len("speech_") :] / self.train.name / WEIGHTS_STAMP
+            parts.append(stamp.read_text() if stamp.is_file() else "")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def command(self) -> List[str]:
@@ -122,6 +127,10 @@ class TrainingRun:
             # ESPnet's "file:source key:destination key:excluded prefixes".
             exclude = f":::{','.join(self.init_exclude)}" if self.init_exclude else ""
             command += ["--init_param", f"{find_weights(self.init)}{exclude}"]
+        if read_yaml(self.config).get("separator") == "ar_refiner":
+            # The tokens define the vocabulary; the YAML's is that of the preset's own.
+            vocabulary = read_manifest(self.tokens / self.train.name)["vocab_size"]
+            command += ["--separator_conf", f"vocab_size={vocabulary}"]
         if self.unfreeze:
             command += ["--separator_conf", f"unfreeze=[{','.join(self.unfreeze)}]"]
         if self.max_hours is not None:
@@ -164,7 +173,9 @@ def train(run: TrainingRun) -> str:
     wanted = f"{line}\n{run.config.read_text()}"
     begun = run.identity()
     record, done = run.exp / ".identity", run.exp / ".done"
-    if record.is_file() and record.read_text() != begun:
+    # Before the first checkpoint nothing is lost by another configuration.
+    has_weights = (run.exp / "checkpoint.pth").is_file()
+    if has_weights and record.is_file() and record.read_text() != begun:
         raise ListError(
             f"{run.exp} was begun with another configuration, seed, data or start; delete it to "
             "train anew, or name another folder (--exp; in the recipe --expdir)"

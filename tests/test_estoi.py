@@ -28,6 +28,13 @@ def test_equals_pystoi(pair):
     assert loss.item() == pytest.approx(1 - pystoi.stoi(clean, noisy, fs, extended=True), abs=2e-3)
 
 
+def test_autocast_changes_nothing(pair):
+    clean, noisy, _ = (torch.tensor(x) for x in pair)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = ESTOILoss()(clean[None], noisy[None])
+    torch.testing.assert_close(value, ESTOILoss()(clean[None], noisy[None]), atol=0, rtol=0)
+
+
 def test_identical_signals_give_zero_and_padding_does_not_count(pair):
     clean, noisy, _ = (torch.tensor(x) for x in pair)
     criterion = ESTOILoss()

@@ -1,9 +1,13 @@
 """The fusion network and eq. (1)."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 
 from espnet_hybridse.audio import RATES
+from espnet_hybridse.config import read_yaml
 from espnet_hybridse.fusion.branches import generate
 from espnet_hybridse.fusion.uses_fusion import USESFusion
 from espnet_hybridse.spectrum import change_rate, istft, stft
@@ -14,7 +18,7 @@ SIZES = {"channels": 8, "n_blocks": 1, "hidden": 8, "n_head": 2, "segment": 16, 
 def build(**options):
     torch.manual_seed(0)
     fusion = USESFusion(None, **{**SIZES, **options}).eval()
-    torch.nn.init.normal_(fusion.decoder.weight)
+    torch.nn.init.normal_(fusion.decoder.weight, std=0.3)
     return fusion
 
 
@@ -115,6 +119,23 @@ def test_safety_does_not_touch_the_band_that_only_one_branch_has():
     disc = stft(waveforms["speech_disc"], 48000, 20)
     # Four bins more than the edge: disagreement is judged over nine.
     torch.testing.assert_close(fused[..., 165:], disc[..., 165:])
+
+
+@pytest.mark.parametrize("preset", ["mini", "fast", "paper"])
+def test_presets_are_light(preset):
+    path = Path(__file__).parents[1] / "conf" / preset / "train_fusion.yaml"
+    fusion = USESFusion(None, **read_yaml(path)["separator_conf"])
+    assert sum(p.numel() for p in fusion.parameters()) < 1.5e6
+
+
+def test_band_is_that_of_the_generative_branch(tmp_path):
+    config = {"separator": "ar_refiner", "separator_conf": {"refiner_fs": "native"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert USESFusion(None, channels=8, n_blocks=1, hidden=8, n_head=2).gen_fs == 16000
+    assert build(gen=str(tmp_path)).gen_fs == 48000
+    with pytest.raises(ValueError, match="gen_fs=16000 Hz, but .* works at 48000 Hz"):
+        build(gen=str(tmp_path), gen_fs=16000)
+    assert build(gen=str(tmp_path)).pieces_at_once == 8 and build().pieces_at_once == 1
 
 
 def test_wrong_safety_and_unfreeze_are_named():

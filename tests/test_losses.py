@@ -1,7 +1,10 @@
 """Waveform losses: equal to their definitions, indifferent to padding, safe on silence."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 import torch
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 from espnet2.enh.loss.wrappers.fixed_order import FixedOrderSolver
@@ -18,6 +21,7 @@ from espnet_hybridse.losses.regression import RegressionLoss
 from espnet_hybridse.losses.sqa import SQALoss
 from espnet_hybridse.losses.time_l1 import TimeL1
 
+SPEECH = Path(__file__).parent / "data" / "speech" / "numbers.flac"
 LOSSES = {
     "mr_stft": MultiResolutionSTFTLoss,
     "l1_masked": TimeL1,
@@ -288,6 +292,19 @@ def pmsqe_of_one_frame(ref, inf):
     symmetric = np.sqrt(((disturbance * widths) ** 2).sum() * widths.sum()) / weight
     asymmetric = (disturbance * factor * widths).sum() / weight
     return 0.1 * min(symmetric, 45) + 0.0309 * min(asymmetric, 45)
+
+
+@pytest.mark.parametrize(
+    "level, published",
+    [(0.001, 0.49859), (0.003, 1.49225), (0.01, 2.43619), (0.03, 3.30499), (0.1, 3.90221)],
+)
+def test_pmsqe_equals_the_authors_reading_on_speech(level, published):
+    """`published`: SingleSrcPMSQE of asteroid 0.7.0, which the paper's first author wrote, on power
+    spectra of 512 points, hop 256, square-root Hann window, of the very same signals."""
+    wav, _ = soundfile.read(SPEECH, dtype="float32")
+    noise = np.random.default_rng(0).normal(size=wav.shape)
+    ref, inf = torch.tensor(wav)[None], torch.tensor(wav + level * noise).float()[None]
+    assert PMSQE()(ref, inf).item() == pytest.approx(published, abs=1e-4)
 
 
 @pytest.mark.parametrize("added", [0.0, 1e-6, 1e-4, 1e-2, 1.0])

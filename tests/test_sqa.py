@@ -54,6 +54,21 @@ def test_loss_is_mean_over_heads_of_five_minus_score_over_four(loss):
     torch.testing.assert_close(loss(torch.zeros_like(inf), inf), ((5 - scores) / 4).mean(1))
 
 
+def test_autocast_changes_nothing(loss):
+    loss.set_batch(8000)
+    inf = torch.randn(2, 3000)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = loss(inf, inf)
+    torch.testing.assert_close(value, loss(inf, inf), atol=0, rtol=0)
+
+
+def test_folder_that_is_missing_is_not_looked_for_on_a_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "exp").mkdir()
+    with pytest.raises(FileNotFoundError, match="'exp/sqa': no such file"):
+        SQALoss(checkpoint="exp/sqa")
+
+
 @pytest.mark.parametrize("fs", [8000, 16000, 44100])
 def test_gradient_reaches_the_waveform_and_equals_finite_differences(loss, fs):
     loss._networks[0].double()

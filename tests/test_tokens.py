@@ -110,7 +110,23 @@ def test_folder_of_another_tokenizer_is_refused(speech, tmp_path, wavlm_dir):
     with pytest.raises(ManifestError, match="vocab_size 8, this run asks for 16"):
         run(speech, tmp_path, wavlm_dir, units=16)
     with pytest.raises(ManifestError, match="backend 'kmeans', this run asks for 'xcodec'"):
-        run(speech, tmp_path, wavlm_dir, backend="xcodec")
+        run(speech, tmp_path, wavlm_dir, backend="xcodec", units=None)
+    with pytest.raises(ManifestError, match="seed 0, this run asks for 1"):
+        run(speech, tmp_path, wavlm_dir, seed=1)
+    with pytest.raises(ValueError, match="units 8 are those of kmeans"):
+        run(speech, tmp_path / "new", wavlm_dir, backend="xcodec")
+
+
+def test_options_that_a_given_manifest_contradicts_are_refused(speech, tmp_path, wavlm_dir):
+    run(speech, tmp_path / "train", wavlm_dir)
+    other = {"manifest": tmp_path / "train/manifest.json", "model": wavlm_dir}
+    with pytest.raises(ManifestError, match="vocab_size 8, this run asks for 16"):
+        extract(speech, tmp_path / "valid", units=16, **other)
+    with pytest.raises(ManifestError, match="backend 'kmeans', this run asks for 'xcodec'"):
+        extract(speech, tmp_path / "valid", backend="xcodec", **other)
+    extract(speech, tmp_path / "valid", **other)
+    both = [(tmp_path / name / "text_int").read_text() for name in ("train", "valid")]
+    assert both[0] == both[1]
 
 
 def test_changed_weights_behind_a_manifest_are_noticed(speech, tmp_path, wavlm_dir):

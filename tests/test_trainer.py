@@ -5,15 +5,18 @@ import json
 import pytest
 import torch
 
+from espnet2.schedulers.warmup_lr import WarmupLR
+
 from espnet_hybridse.atomic_save import atomic_saves
 from espnet_hybridse.step_counts import StepCounts
+from espnet_hybridse.trainer import TimeBudget
 
 
-def run_epoch(record, losses):
+def run_epoch(record, losses, epoch=1):
     """Steps as ESPnet's trainer takes them: none where the gradient is not finite."""
     weight = torch.nn.Parameter(torch.ones(1))
     optimizer = torch.optim.SGD([weight], lr=0.1)
-    counts = StepCounts([optimizer], 1, record)
+    counts = StepCounts([optimizer], 1, record, epoch)
     batches = [(["u"], {"speech_mix": torch.full((1, 100), 0.1)}) for _ in losses]
     for (_, batch), factor in zip(counts.watch(batches), losses, strict=True):
         (weight * batch["speech_mix"].sum() * factor).sum().backward()
@@ -27,8 +30,49 @@ def test_skipped_steps_are_counted_over_restarts(tmp_path):
     record = tmp_path / "steps.json"
     line = run_epoch(record, [1.0, float("nan"), 1.0, float("inf")])
     assert line.startswith("4 steps, 2 skipped") and "input level -20.0 dB" in line
-    assert "(in all 2 of 6)" in run_epoch(record, [1.0, 1.0])
-    assert json.loads(record.read_text()) == {"steps": 6, "skipped": 2}
+    assert "(in all 2 of 6)" in run_epoch(record, [1.0, 1.0], epoch=2)
+    # Killed before its checkpoint: the epoch is done again and counts once.
+    assert "(in all 2 of 7)" in run_epoch(record, [1.0, 1.0, 1.0], epoch=2)
+    last = json.loads(record.read_text())["epochs"]["2"]
+    assert last == {"steps": 7, "skipped": 2}
+
+
+def train_for(record, epoch, batches, optimizers):
+    """An epoch within a budget of an hour whose batches take 15 minutes each."""
+    budget = TimeBudget(1.0, record, epoch)
+    rates = []
+    for _ in budget.limit(range(batches), optimizers):
+        rates.append(optimizers[0].param_groups[0]["lr"])
+        budget.spent_s += 900
+    budget.keep()
+    return budget, rates
+
+
+def test_hours_without_weights_do_not_count(tmp_path):
+    record = tmp_path / "hours.json"
+    optimizers = [torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)]
+    train_for(record, 1, 2, optimizers)
+    budget, _ = train_for(record, 2, 9, optimizers)
+    assert budget.exhausted
+    # Killed in the validation after it: epoch 2 begins again where epoch 1 ended.
+    budget, rates = train_for(record, 2, 9, optimizers)
+    assert len(rates) == 2 and budget.exhausted
+    assert TimeBudget(1.0, record, 1).spent_s == 0.0
+
+
+def test_budget_reaches_the_configured_rate_under_a_warm_up(tmp_path):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    scheduler = WarmupLR(optimizer, warmup_steps=4000)
+    assert optimizer.param_groups[0]["lr"] < 1e-4
+    rates = []
+    budget = TimeBudget(1.0, tmp_path / "hours.json", 1)
+    for _ in budget.limit(range(1000), [optimizer]):
+        rates.append(optimizer.param_groups[0]["lr"])
+        budget.spent_s += 36
+        optimizer.step()
+        scheduler.step()
+    assert 0.099 < max(rates) <= 0.1 and len(rates) == pytest.approx(100, abs=1)
+    assert rates[-1] < 0.003
 
 
 def test_a_killed_save_leaves_the_old_checkpoint(tmp_path):

@@ -8,15 +8,17 @@ from typing import Any, Dict, List
 import torch
 
 from espnet_hybridse.audio import RATES
-from espnet_hybridse.bench import disc, gen, gen_branch
+from espnet_hybridse.bench import disc, fusion, gen, gen_branch
 from espnet_hybridse.bench.disc_systems import SYSTEMS
 from espnet_hybridse.bench.machine import describe
 from espnet_hybridse.bench.table import markdown
 from espnet_hybridse.config import ConfigError, check_arguments, read_yaml
 from espnet_hybridse.device import device_of
 from espnet_hybridse.discriminative.tfgridnet_sfi import TFGridNetSFI
+from espnet_hybridse.fusion.uses_fusion import USESFusion
 from espnet_hybridse.generative.ar_refiner import ARRefiner
 from espnet_hybridse.lists import write_json
+from espnet_hybridse.quality.config import SQAConfig
 
 CONF = (Path(__file__).resolve().parents[2] / "conf", Path("conf"))
 """Where the presets are: beside the package, or in the working directory."""
@@ -32,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_disc(what.add_parser("disc", help=text, description=text, formatter_class=form))
     text = "the generative branch's decoding beside transformers' generate; its real-time factor"
     add_gen(what.add_parser("gen", help=text, description=text, formatter_class=form))
+    text = "a training step of the fusion without and with the learned quality term"
+    add_fusion(what.add_parser("fusion", help=text, description=text, formatter_class=form))
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -88,11 +92,28 @@ def add_gen(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(limit_s=60.0)
 
 
+def add_fusion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", nargs="+", default=["mini", "paper"], help="folders of conf/")
+    parser.add_argument(
+        "--config", nargs="+", type=Path, metavar="YAML", help="train_fusion.yaml files, no preset"
+    )
+    parser.add_argument("--sqa", type=Path, help="of hybridse train-sqa; else conf/mini/sqa.yaml")
+    parser.add_argument("--rate", type=int, default=16000, metavar="HZ", help=f"of {RATES}")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each utterance")
+    parser.add_argument("--batch", type=int, default=4, help="utterances in a step")
+    keys = list(fusion.SYSTEMS)
+    parser.add_argument(
+        "--systems", nargs="+", default=keys, metavar="S", help=f"some of {' '.join(keys)}"
+    )
+    add_common(parser)
+    parser.set_defaults(limit_s=60.0)
+
+
 def run(args: argparse.Namespace) -> int:
     device = device_of(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
-    return {"disc": run_disc, "gen": run_gen}[args.what](args, device)
+    return {"disc": run_disc, "gen": run_gen, "fusion": run_fusion}[args.what](args, device)
 
 
 def run_disc(args: argparse.Namespace, device: torch.device) -> int:
@@ -143,6 +164,30 @@ def run_gen(args: argparse.Namespace, device: torch.device) -> int:
             title = f"{name}, whole branch, {args.file_s:g} s at {args.fs} Hz"
             report.table(name, title, gen_branch.as_dicts(rows), gen_branch.COLUMNS)
     return report.end(gen.LEGEND)
+
+
+def run_fusion(args: argparse.Namespace, device: torch.device) -> int:
+    settings = fusion.Settings(
+        device,
+        args.systems,
+        args.rate,
+        args.seconds,
+        args.batch,
+        args.repeat,
+        args.limit_s,
+        args.threads,
+    )
+    small = SQAConfig.read(args.sqa or preset_config("mini", "sqa.yaml"))
+    network = {**small.network, "heads": tuple(small.heads)}
+    given = configs(args, "train_fusion.yaml")
+    for path in given.values():
+        separator_conf(path, "uses_fusion", USESFusion)
+    report = Report(args, asdict(settings), device)
+    for name, path in given.items():
+        rows = fusion.run(read_yaml(path), network, settings)
+        title = f"{name}, {settings.batch} x {settings.seconds:g} s at {settings.fs} Hz"
+        report.table(name, title, rows, fusion.COLUMNS)
+    return report.end(fusion.LEGEND)
 
 
 class Report:

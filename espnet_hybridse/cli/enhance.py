@@ -4,9 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Dict
 
+from espnet_hybridse.device import device_of
 from espnet_hybridse.fusion.safety import FALLBACKS
 from espnet_hybridse.generative.step_weights import DTYPES
 from espnet_hybridse.inference.batch import (
+    WEIGHTS_STAMP,
     Job,
     enhance_file,
     enhance_files,
@@ -23,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="file or folder to write")
     parser.add_argument("--model", type=Path, required=True, help="directory of a trained model")
     parser.add_argument("--nj", type=int, default=1, help="processes")
-    parser.add_argument("--device", default="cpu", help="torch device")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
         "--batch",
         type=int,
-        help="pieces of a long recording at once; else 8 for Gen., 1 for others",
+        help="pieces of a long recording at once; else 1 for Dis., 8 for others",
     )
     parser.add_argument(
         "--decode_dtype",
@@ -40,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="0 to 1, of a hybrid: fall back where its branches contradict each other",
     )
     parser.add_argument(
-        "--safety_to", choices=FALLBACKS, default="disc", help="what --safety falls back to"
+        "--safety_to", choices=FALLBACKS, default="disc", help="where --safety, if given, goes"
     )
     parser.add_argument("--max_utts", type=int, help="only the first so many of the list")
     parser.add_argument(
@@ -49,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    for name in ("nj", "max_utts"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ValueError(f"--{name} {value} must be at least 1")
+    args.device = str(device_of(args.device))
     weights = weight_files(args.model)
     if args.source.resolve() == args.out.resolve():
         raise ValueError(f"{args.out}: IN and OUT are the same; the input would be lost")
@@ -56,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if len(jobs) == 1 and args.source.is_file() and args.source.suffix != ".scp":
         return enhance_one(args, jobs[0])
     # Outputs of other weights or settings are stale; the stamp names those in use.
-    stamp = args.out / ".weights"
+    stamp = args.out / WEIGHTS_STAMP
     identity = "\n".join(f"{path.resolve()} {path.stat().st_mtime_ns}" for path in weights)
     for name in ("decode_dtype", "safety"):
         if getattr(args, name) is not None:

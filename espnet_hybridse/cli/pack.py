@@ -20,6 +20,10 @@ def run(args: argparse.Namespace) -> int:
     models = {name: exp for name, exp in models.items() if exp is not None}
     if not models:
         raise ValueError("nothing to pack: name at least one of --disc, --gen, --hybrid")
+    missing = {"disc", "gen"} - models.keys()
+    if "hybrid" in models and missing:
+        names = ", ".join(f"--{name}" for name in sorted(missing))
+        raise ValueError(f"--hybrid runs its branches; name {names} too")
     pack(models, args.tokens, args.out, pairs(args.fact, "--fact seed=0"))
     print(f"{args.out}: {', '.join(models)}")
     return 0

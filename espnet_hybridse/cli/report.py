@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from espnet_hybridse.cli.pairs import pairs
+from espnet_hybridse.device import device_of
 from espnet_hybridse.inference.enhancer import Enhancer
 
 
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scores", nargs="+", default=[], metavar="NAME=DIR", help="scored systems to tabulate"
     )
-    parser.add_argument("--device", default="cpu", help="torch device")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value} must be at least 1")
     scores = pairs(args.scores, "--scores Noisy=exp/noisy/scores_test")
-    enhancer = Enhancer.from_pretrained(args.model, device=args.device)
+    enhancer = Enhancer.from_pretrained(args.model, device=str(device_of(args.device)))
     print(
         write_report(
             enhancer,

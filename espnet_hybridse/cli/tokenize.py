@@ -10,15 +10,15 @@ from espnet_hybridse.tokens.tokenizer import BACKENDS
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spk1", required=True, help="list of clean speech (spk1.scp), any rate")
     parser.add_argument("--out", required=True, help="folder for text_int and manifest.json")
-    parser.add_argument("--backend", choices=BACKENDS, default="kmeans", help="what makes tokens")
+    parser.add_argument("--backend", choices=BACKENDS, help="else that of --manifest, or kmeans")
     parser.add_argument("--model", help="id or folder of the codec or of the semantic encoder")
     parser.add_argument("--semantic", default="whisper", help="k-means: wavlm, s3prl or whisper")
     parser.add_argument(
         "--layer", type=_layer, default="last", help="k-means: hidden state: mean, last, a number"
     )
-    parser.add_argument("--units", type=int, default=256, help="k-means: number of tokens")
-    parser.add_argument("--fit_on", type=int, default=500, help="k-means: utterances learned on")
-    parser.add_argument("--seed", type=int, default=0, help="k-means: draw and start")
+    parser.add_argument("--units", type=int, help="k-means: number of tokens, else 256")
+    parser.add_argument("--fit_on", type=int, help="k-means: utterances learned on, else 500")
+    parser.add_argument("--seed", type=int, help="k-means: draw and start, else 0")
     parser.add_argument("--manifest", help="reuse the tokenizer of this token set's manifest.json")
     parser.add_argument("--nj", type=int, default=1, help="processes")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")

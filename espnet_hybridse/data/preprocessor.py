@@ -45,7 +45,8 @@ class HybridPreprocessor(AbsPreprocessor):
         streams = [name for name in WAVEFORMS if name in data]
         samples = min(data[name].shape[0] for name in streams)
         if self.chunk_s is None:
-            start, frames = 0, -(-samples // step)
+            # As many frames as there are tokens: those that a rate of 16 kHz makes of them.
+            start, frames = 0, -(-round(samples * 16000 / fs) // (16000 // GRID_PER_SECOND))
         else:
             frames = crop_grid(samples, fs, self.chunk_s)
             room = max(samples // step - frames, 0)

@@ -6,7 +6,12 @@ from typing import Optional
 import torch
 from torch import nn
 
+from espnet_hybridse.audio import RATES
 from espnet_hybridse.spectrum import WINDOW_MS, istft, n_fft, stft
+
+
+PIECES_AT_ONCE = 8
+"""As ARRefiner.pieces_at_once: known before the branch is loaded."""
 
 
 class FrozenBranch:
@@ -65,6 +70,19 @@ class JointBranch(nn.Module):
 
     def decode_in(self, dtype: str) -> None:
         decode_in(self.separator, dtype)
+
+
+def band_of(directory: Optional[str]) -> Optional[int]:
+    """Rate in Hz up to whose half a trained generative branch gives a spectrum.
+
+    None where there is no directory, or it holds no trained branch (yet).
+    """
+    from espnet_hybridse.inference.loading import read_config
+
+    if directory is None or not (Path(directory) / "config.yaml").is_file():
+        return None
+    conf = read_config(Path(directory) / "config.yaml").get("separator_conf") or {}
+    return RATES[-1] if conf.get("refiner_fs", 16000) == "native" else 16000
 
 
 def load_separator(directory: str) -> nn.Module:

@@ -9,7 +9,7 @@ from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import nn
 
 from espnet_hybridse.fusion.attention_block import GridTransformer
-from espnet_hybridse.fusion.branches import FrozenBranch, JointBranch, generate
+from espnet_hybridse.fusion.branches import PIECES_AT_ONCE, FrozenBranch, JointBranch, band_of, generate
 from espnet_hybridse.fusion.safety import check_safety, fall_back
 from espnet_hybridse.lengths import by_length
 from espnet_hybridse.precision import autocast
@@ -36,9 +36,11 @@ class USESFusion(TFGridNetV3):
         freq_stride: bins merged into one by the input convolution.
         segment: frames per segment of the time transformer.
         n_memory: memory tokens that link segments.
+        join: "concat": one input convolution over all inputs, each with weights of its own;
+            "mean": as USES joins microphones, one for all, told apart by embeddings and averaged.
         use_noisy: whether the noisy spectrum is an input.
-        gen_fs: rate of the generative branch in Hz; M is 1 above half of it. 48000 for a
-            full-band generative branch.
+        gen_fs: rate of the generative branch in Hz; M is 1 above half of it. null takes what the
+            branch itself says: 48000 with refiner_fs "native", else 16000.
         amp_dtype: see TFGridNetSFI.
         unfreeze: branches ("disc", "gen") that are trained on together with the fusion; they then
             belong to its parameters and checkpoints, and their dumped outputs are not used.
@@ -47,7 +49,8 @@ class USESFusion(TFGridNetV3):
         safety_to: "disc" or "noisy".
 
     Raises:
-        ValueError: a branch to unfreeze that is not given, or a `safety` out of its range.
+        ValueError: a branch to unfreeze that is not given, a `gen_fs` that is not the branch's, or
+            a `safety` out of its range.
     """
 
     def __init__(
@@ -62,8 +65,9 @@ class USESFusion(TFGridNetV3):
         freq_stride: int = 4,
         segment: int = 64,
         n_memory: int = 20,
+        join: str = "mean",
         use_noisy: bool = True,
-        gen_fs: int = 16000,
+        gen_fs: Optional[int] = None,
         amp_dtype: Optional[str] = None,
         unfreeze: Sequence[str] = (),
         safety: float = 0.0,
@@ -84,10 +88,20 @@ class USESFusion(TFGridNetV3):
         self.joint = nn.ModuleDict({name: self.branches[name] for name in unfreeze})
         self.set_safety(safety, safety_to)
         self.inputs = INPUTS if use_noisy else INPUTS[:2]
-        self.gen_fs, self.amp_dtype, self.warned = gen_fs, amp_dtype, False
+        own_fs = band_of(gen)
+        if None not in (gen_fs, own_fs) and gen_fs != own_fs:
+            raise ValueError(
+                f"gen_fs={gen_fs} Hz, but {gen} works at {own_fs} Hz; set gen_fs: null, which takes it"
+            )
+        self.gen_fs, self.amp_dtype, self.warned = gen_fs or own_fs or 16000, amp_dtype, False
         kernel, padding = (3, 2 * freq_stride), (1, freq_stride // 2)
-        self.encoder = nn.Conv2d(3, channels, kernel, (1, freq_stride), padding)
-        self.embedding = nn.Parameter(0.1 * torch.randn(len(INPUTS), channels, 1, 1))
+        if join not in ("concat", "mean"):
+            raise ValueError(f"join={join!r} is not one of concat, mean")
+        width = 3 * len(self.inputs) if join == "concat" else 3
+        self.encoder = nn.Conv2d(width, channels, kernel, (1, freq_stride), padding)
+        self.embedding = None
+        if join == "mean":
+            self.embedding = nn.Parameter(0.1 * torch.randn(len(INPUTS), channels, 1, 1))
         self.transform = nn.Sequential(nn.PReLU(), nn.Conv2d(channels, channels, 1), nn.PReLU())
         self.blocks = nn.ModuleList(
             GridTransformer(channels, hidden, n_head, segment, n_memory) for _ in range(n_blocks)
@@ -99,6 +113,11 @@ class USESFusion(TFGridNetV3):
     @property
     def num_spk(self) -> int:
         return 1
+
+    @property
+    def pieces_at_once(self) -> int:
+        """Pieces of a long recording enhanced together: what suits the generative branch."""
+        return PIECES_AT_ONCE if self.branches["gen"] else 1
 
     def decode_in(self, dtype: str) -> None:
         """Type of the generative branch's token decoding from now on."""
@@ -203,15 +222,20 @@ class USESFusion(TFGridNetV3):
         """The weight of the discriminative branch, (B, T, F) in (0, 1)."""
         _, level = rms_normalise(spectra["noisy"])
         bins = spectra["noisy"].shape[-1]
-        encoded = []
+        features = []
+        for name in self.inputs:
+            spectrum = compress(spectra[name] / level, 0.3)
+            features.append(torch.stack([spectrum.abs(), spectrum.real, spectrum.imag], dim=1))
         with autocast(level.device, self.amp_dtype):
-            for index, name in enumerate(INPUTS):
-                if name not in self.inputs:
-                    continue
-                spectrum = compress(spectra[name] / level, 0.3)
-                features = torch.stack([spectrum.abs(), spectrum.real, spectrum.imag], dim=1)
-                encoded.append(self.transform(self.encoder(features) + self.embedding[index]))
-            x = torch.stack(encoded).mean(0).permute(0, 2, 3, 1)
+            if self.embedding is None:
+                x = self.transform(self.encoder(torch.cat(features, dim=1)))
+            else:
+                encoded = [
+                    self.transform(self.encoder(one) + embedding)
+                    for one, embedding in zip(features, self.embedding, strict=False)
+                ]
+                x = torch.stack(encoded).mean(0)
+            x = x.permute(0, 2, 3, 1)
             for block in self.blocks:
                 x = x + block(x)
             x = self.decoder(x.permute(0, 3, 1, 2))[:, 0]

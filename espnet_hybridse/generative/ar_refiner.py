@@ -234,7 +234,12 @@ class ARRefiner(TFGridNetV3):
     def _decode(self, prefix: Tensor, nlens: Tensor) -> Decoded:
         steps = prefix.size(1)
         if self.training:
-            return decode(self.lm, prefix, nlens, steps, self.sampling)
+            # No CUDA graph: the weights change every time, and recording one would clash with the
+            # loader's thread that copies to the GPU. No dropout: inference has none either.
+            self.lm.eval()
+            decoded = decode(self.lm, prefix, nlens, steps, self.sampling, graph=False)
+            self.lm.train()
+            return decoded
         if self.step_weights is None or not self.step_weights.fits(self.lm):
             self.step_weights = StepWeights(self.lm, self.decode_dtype)
         return decode(self.lm, prefix, nlens, steps, self.sampling, self.step_weights)

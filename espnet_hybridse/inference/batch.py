@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Tuple
 
+import numpy as np
 import soundfile
 import torch
 from tqdm import tqdm
@@ -14,6 +15,8 @@ from espnet_hybridse.inference.enhancer import Enhancer
 from espnet_hybridse.lists import Quarantine, read_list, write_list
 from espnet_hybridse.workers import worker_pool
 
+WEIGHTS_STAMP = ".weights"
+"""File beside the outputs of a list or folder that names the weights and settings behind them."""
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif")
 
 
@@ -68,6 +71,10 @@ def plan_jobs(source: Path, out: Path, max_utts: Optional[int] = None) -> List[J
     if not source.is_file():
         raise FileNotFoundError(f"{source}: no such file, folder or list (.scp)")
     is_folder = out.is_dir() or not out.suffix
+    if not is_folder and out.suffix.lower() not in AUDIO_SUFFIXES:
+        raise ValueError(
+            f"{out}: {out.suffix} is no audio file's ending; use one of {', '.join(AUDIO_SUFFIXES)}"
+        )
     return [Job(source.stem, source, out / source.name if is_folder else out)]
 
 
@@ -139,8 +146,11 @@ def enhance_file(enhancer: Enhancer, job: Job) -> Tuple[float, Optional[str]]:
     try:
         info = soundfile.info(str(job.source))
         wav, fs = soundfile.read(str(job.source), dtype="float32", always_2d=True)
-        for channel in wav.T:
-            check_audio(channel, fs)
+        # One silent channel of several is no fault; it stays silent.
+        loudest = max(wav.T, key=lambda channel: np.nanmax(np.abs(channel), initial=0.0))
+        check_audio(loudest, fs)
+        if not np.isfinite(wav).all():
+            raise BadAudio("NaN or Inf samples")
         enhanced = enhancer(wav.T, fs).T
         if job.target.suffix == job.source.suffix:
             write_audio(job.target, enhanced, fs, info.subtype, info.format)

@@ -12,6 +12,10 @@ from espnet_hybridse.inference.segments import OverlapAdd, plan_segments
 from espnet_hybridse.spectrum import WINDOW_MS, n_fft
 
 
+MAX_CHANNELS = 64
+"""A first axis longer than this and than the second is samples, not channels."""
+
+
 class Enhancer:
     """A trained branch or hybrid as a function of waveforms.
 
@@ -25,9 +29,9 @@ class Enhancer:
         segment_s: longest piece processed at once, in seconds; longer audio is cut into
             overlapping pieces that are cross-faded, so memory does not grow with its length.
         overlap_s: shared by neighbouring pieces, in seconds.
-        batch: pieces of one recording processed at once; memory grows with it. None takes 8 for
-            the generative branch, whose language model reads its weights once for all of them,
-            and 1 else.
+        batch: pieces of one recording processed at once; memory grows with it. None takes 1 for
+            the discriminative branch and 8 where tokens are decoded: the language model reads its
+            weights once for all of them.
         decode_dtype: "float32", "bfloat16" or "int8" for the token decoding of the generative
             branch, instead of the configured type; int8 is the fastest on CPU.
         safety: 0 to 1, of a hybrid: how far its output moves to `safety_to` where its branches
@@ -72,20 +76,33 @@ class Enhancer:
         return cls(load_model(directory), **kwargs)
 
     def __call__(self, wav: Union[np.ndarray, torch.Tensor], fs: int):
-        """Enhance (T,) or (C, T); the result has the input's type, shape and rate.
+        """Enhance (T,) or (C, T) floats; the result has the input's type, shape and rate.
 
         Rates outside the seven are resampled to the next higher one and back. Channels are
-        enhanced one by one.
+        enhanced one by one. Silence stays silence.
+
+        Raises:
+            ValueError: another shape, integer samples, or NaN or Inf among them.
         """
         if isinstance(wav, torch.Tensor):
             out = self(wav.detach().cpu().numpy(), fs)
             return torch.from_numpy(out).to(wav)
+        if not np.issubdtype(wav.dtype, np.floating):
+            raise ValueError(
+                f"wav holds {wav.dtype}; expected floats from -1 to 1: divide int16 by 32768"
+            )
         if wav.ndim == 2:
+            if len(wav) > max(wav.shape[1], MAX_CHANNELS):
+                raise ValueError(
+                    f"wav has shape {wav.shape}; expected (channels, samples): transpose it"
+                )
             return np.stack([self(channel, fs) for channel in wav])
         if wav.ndim != 1:
             raise ValueError(f"wav has shape {wav.shape}; expected (T,) or (C, T)")
-        if wav.size == 0:
-            return wav
+        if not np.isfinite(wav).all():
+            raise ValueError("wav has NaN or Inf samples")
+        if not wav.any():
+            return wav.copy()
         model_fs = nearest_rate(fs)
         inner = resample(wav.astype(np.float32), fs, model_fs)
         done = np.concatenate(list(self._pieces(inner, model_fs)))

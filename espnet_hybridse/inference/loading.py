@@ -78,7 +78,9 @@ def load_model(
     config = read_config(directory / config_file)
     weights = weights or find_weights(directory)
     place_branches(config, directory)
-    model = HybridEnhancementTask.build_model(argparse.Namespace(**config))
+    # Losses may need weights of their own, such as a quality network's, that inference does not.
+    built = argparse.Namespace(**{**config, "criterions": []})
+    model = HybridEnhancementTask.build_model(built)
     state = torch.load(weights, map_location="cpu", weights_only=True)
     missing, extra = model.load_state_dict(state, strict=False)
     if missing or extra:

@@ -52,5 +52,6 @@ class ESTOILoss(TimeDomainLoss, BatchInfo):
             if length < MIN_SECONDS * STOI_FS:
                 losses.append(0.0 * estimate.sum())
             else:
-                losses.append(1.0 + network(estimate[:length], reference[:length]))
+                with torch.autocast(ref.device.type, enabled=False):
+                    losses.append(1.0 + network(estimate[:length], reference[:length]))
         return torch.stack([loss.reshape(()) for loss in losses])

@@ -22,5 +22,7 @@ def resample_valid(
     if fs == target_fs:
         return wav, ilens
     lengths = (ilens * target_fs + fs - 1) // fs  # torchaudio rounds up
-    wav = resample(wav, fs, target_fs)
+    # Its filter is a convolution, which an ambient autocast would make in half precision.
+    with torch.autocast(wav.device.type, enabled=False):
+        wav = resample(wav, fs, target_fs)
     return wav * length_mask(lengths, wav.shape[1], wav.dtype), lengths

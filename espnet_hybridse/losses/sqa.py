@@ -32,7 +32,7 @@ class SQALoss(TimeDomainLoss, BatchInfo):
             takes those in the checkpoint, where `hybridse train-sqa` writes them.
         every: compute the term in every n-th training step only, n times as heavy, and in every
             validation step; in the steps between it is 0. A share of its cost for the same
-            expected gradient.
+            expected gradient, as long as gradient clipping does not cut the heavier steps.
 
     Raises:
         FileNotFoundError: the checkpoint is neither on disk nor to be had.
@@ -89,10 +89,11 @@ class SQALoss(TimeDomainLoss, BatchInfo):
         network = self._networks[0].to(wav.device)
         wav, lengths = resample_valid(float_wave(wav), ilens, self.fs)
         scores = wav.new_zeros(wav.shape[0], len(network.heads))
-        for length in lengths.unique().tolist():
-            rows = (lengths == length).nonzero()[:, 0]
-            part = network(wav[rows, :length]).to(wav.dtype)
-            scores = scores.index_copy(0, rows, part)
+        with torch.autocast(wav.device.type, enabled=False):
+            for length in lengths.unique().tolist():
+                rows = (lengths == length).nonzero()[:, 0]
+                part = network(wav[rows, :length]).to(wav.dtype)
+                scores = scores.index_copy(0, rows, part)
         return scores
 
 
@@ -108,7 +109,8 @@ def find_checkpoint(checkpoint: str) -> Path:
     if path.is_file():
         return path
     remedy = f"run 'hf download {MODEL_ID}', or set checkpoint: null to train without it"
-    if checkpoint.count("/") == 1 and not path.is_absolute() and not path.suffix == ".pt":
+    # "exp/sqa" is meant for a folder where there is an exp, "name/model" for a hub's id.
+    if checkpoint.count("/") == 1 and not (path.suffix == ".pt" or path.parent.exists()):
         from huggingface_hub import hf_hub_download
 
         try:

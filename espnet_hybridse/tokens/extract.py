@@ -34,13 +34,13 @@ def read_16k(path: str | Path) -> np.ndarray:
 def extract(
     spk1: str | Path,
     out: str | Path,
-    backend: str = "kmeans",
+    backend: str | None = None,
     model: str | None = None,
     semantic: str = "whisper",
     layer: str | int = "last",
-    units: int = 256,
-    fit_on: int = 500,
-    seed: int = 0,
+    units: int | None = None,
+    fit_on: int | None = None,
+    seed: int | None = None,
     manifest: str | Path | None = None,
     nj: int = 1,
     device: str = "cpu",
@@ -54,28 +54,42 @@ def extract(
     Args:
         spk1: list of clean speech, any rate.
         out: the token set's folder.
-        backend: "xcodec" or "kmeans".
+        backend: "xcodec" or "kmeans"; by default that of `manifest`, else "kmeans".
         model: id or folder of the codec (xcodec) or of the encoder (kmeans).
         semantic, layer, units, fit_on, seed: k-means: features, number of centroids, and how many
-            utterances, drawn at random, they are learned on.
+            utterances, drawn at random, they are learned on; by default 256 units on 500
+            utterances, seed 0.
         manifest: reuse the tokenizer of that token set: validation sets must share training's.
         nj: processes; with a GPU 1 is enough.
         device: "cpu" or "cuda…".
         split: "i/n": every n-th utterance only, for array jobs. They must share a codebook.
 
     Raises:
-        ManifestError: `out` holds tokens of another tokenizer, or k-means jobs have none to share.
+        ManifestError: `out` or `manifest` are of another tokenizer than the one asked for, or
+            k-means jobs have none to share.
         ValueError: an unknown back end, a wrong split, or no readable utterance.
     """
-    if backend not in BACKENDS:
+    if backend not in (None, *BACKENDS):
         raise ValueError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
+    if units is not None and units < 1:
+        raise ValueError(f"units {units} must be at least 1")
+    if units is not None and backend == "xcodec":
+        raise ValueError(f"units {units} are those of kmeans; leave --units out with xcodec")
+    asked = {"backend": backend, "vocab_size": units, "fit_on": fit_on, "seed": seed}
+    asked = {field: value for field, value in asked.items() if value is not None}
+    if manifest:
+        _check_asked(asked, read_manifest(manifest), manifest)
+    backend = backend or "kmeans"
     shard, out = Shard(split), Path(out)
     wavs = shard.cut(read_list(spk1))
     out.mkdir(parents=True, exist_ok=True)
     made = (out / MANIFEST_NAME).is_file()
     if made:
-        wanted = _wanted(backend, semantic, layer, units, manifest)
-        _check_wanted(wanted, read_manifest(out), out)
+        if manifest:
+            check_compatible(read_manifest(manifest), read_manifest(out), "--manifest", str(out))
+        else:
+            kmeans = {"semantic": (semantic, str(layer))} if backend == "kmeans" else {}
+            _check_asked({"backend": backend, **asked, **kmeans}, read_manifest(out), out)
     elif backend == "kmeans" and not (shard.whole or manifest):
         raise ManifestError(
             f"--split {split}: the jobs need one codebook; make one by a run over a part of the "
@@ -92,9 +106,11 @@ def extract(
         if manifest:
             tokenizer = load_tokenizer(manifest, device, model)
         else:
-            tokenizer = _build(wavs, backend, model, semantic, layer, units, fit_on, seed, device)
+            conf = {"backend": semantic, "model": model, "layer": layer}
+            fit = {"units": units or 256, "fit_on": fit_on or 500, "seed": seed or 0}
+            tokenizer = _build(wavs, backend, model, conf, device, **fit)
         tokenizer.save(out)
-        write_manifest(out, tokenizer.manifest())
+        write_manifest(out, {**tokenizer.manifest(), **_fitted(backend, fit_on, seed, manifest)})
     quarantine = Quarantine(out / f"quarantine{shard.suffix}.tsv")
     started = time.monotonic()
     seconds = _extract(wavs, todo, out, shard, model, nj, device, quarantine)
@@ -126,31 +142,30 @@ def _is_newer(path: str, stamp: float) -> bool:
     return Path(path).is_file() and Path(path).stat().st_mtime > stamp
 
 
-def _wanted(backend, semantic, layer, units, manifest) -> dict[str, object]:
-    """Manifest fields that the options of this run ask for."""
+def _fitted(backend, fit_on, seed, manifest) -> dict[str, object]:
+    """Manifest fields, for the reader and for `_check_asked`, of how k-means units were learned."""
     if manifest:
-        return dict(read_manifest(manifest))
-    if backend == "xcodec":
-        return {"backend": backend}
-    return {"backend": backend, "vocab_size": units, "semantic": (semantic, str(layer))}
+        theirs = read_manifest(manifest)
+        return {field: theirs[field] for field in ("fit_on", "seed") if field in theirs}
+    return {"fit_on": fit_on or 500, "seed": seed or 0} if backend == "kmeans" else {}
 
 
-def _check_wanted(wanted: dict[str, object], present: dict, out: Path) -> None:
-    if "sha256" in wanted:
-        check_compatible(wanted, present, "--manifest", str(out))
-        return
+def _check_asked(asked: dict[str, object], present: dict, where: str | Path) -> None:
+    """Refuse options that contradict a manifest, which would win without a word."""
     seen = dict(present)
     if "semantic" in present:
         seen["semantic"] = (present["semantic"]["backend"], str(present["semantic"]["layer"]))
-    for field, value in wanted.items():
-        if seen.get(field) != value:
+    for field, value in asked.items():
+        # Manifests made before these fields were kept say nothing of them.
+        if seen.get(field, value if field in ("fit_on", "seed") else None) != value:
             raise ManifestError(
-                f"{out} holds tokens with {field} {seen.get(field)!r}, this run asks for "
-                f"{value!r}; choose another --out, or delete that folder to make it anew"
+                f"{where} holds tokens with {field} {seen.get(field)!r}, this run asks for "
+                f"{value!r}; leave that option out, or make other tokens: another --out, no "
+                "--manifest, or delete that folder (./run.sh: --from_scratch true)"
             )
 
 
-def _build(wavs, backend, model, semantic, layer, units, fit_on, seed, device) -> Tokenizer:
+def _build(wavs, backend, model, semantic, device, units, fit_on, seed) -> Tokenizer:
     if backend == "xcodec":
         from espnet_hybridse.tokens.xcodec import XcodecTokenizer
 
@@ -159,10 +174,9 @@ def _build(wavs, backend, model, semantic, layer, units, fit_on, seed, device) -
 
     uids = sorted(wavs)
     random.Random(seed).shuffle(uids)
-    conf = {"backend": semantic, "model": model, "layer": layer}
     logging.info("learning %d units on %d utterances", units, min(fit_on, len(uids)))
     speech = _readable(wavs[uid] for uid in uids[:fit_on])
-    return KmeansTokenizer.fit(speech, conf, units, seed, device=device)
+    return KmeansTokenizer.fit(speech, semantic, units, seed, device=device)
 
 
 def _readable(paths) -> Iterator[np.ndarray]:

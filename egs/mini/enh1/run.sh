@@ -12,14 +12,14 @@ num_nodes=1
 seed=0
 preset=mini
 from_scratch=false
-max_hours=0.12
+max_hours=
 num_train=1000
 num_valid=60
 num_test=70
 num_fusion=200
 token_backend=
 token_model=
-units=256
+units=
 metrics="PESQ ESTOI DNSMOS_OVRL SpkSim_Resemblyzer CAcc_Whisper"
 speech_dir=
 noise_dir=
@@ -37,13 +37,14 @@ help_message="Usage: ./run.sh [--name value ...]
   --seed N           of simulation and training (${seed})
   --preset NAME      conf/NAME of the repository: mini, fast or paper (${preset})
   --from_scratch B   true: random weights; false: start from pretrained/ (${from_scratch})
-  --max_hours H      training, all three models together (${max_hours})
+  --max_hours H      training, all three models together; else 0.12 for mini, and what
+                     conf/NAME says (max_epoch) for fast and paper
   --num_train N --num_valid N --num_test N
                      simulated utterances (${num_train}, ${num_valid}, ${num_test})
   --num_fusion N     training utterances whose branch outputs stage 7 makes (${num_fusion})
   --token_backend B  kmeans or xcodec; by default kmeans for mini, xcodec else
   --token_model M    id or folder of the codec or of the k-means encoder
-  --units N          k-means tokens when from scratch (${units})
+  --units N          k-means tokens when from scratch (256)
   --metrics NAMES    columns of the results table (${metrics})
   --speech_dir DIR --noise_dir DIR
                      own recordings instead of the downloaded corpus
@@ -57,10 +58,12 @@ refuse() {
   echo "run.sh: --$1 ${!1}: expected $2" >&2
   exit 2
 }
-for name in stage stop_stage nj ngpu num_nodes seed num_train num_valid num_test num_fusion units; do
+for name in stage stop_stage nj ngpu num_nodes seed num_train num_valid num_test num_fusion; do
   [[ "${!name}" =~ ^[0-9]+$ ]] || refuse "${name}" "a whole number"
 done
-[[ "${max_hours}" =~ ^[0-9]*\.?[0-9]+$ && "${max_hours}" =~ [1-9] ]] ||
+[[ "${units}" =~ ^[0-9]*$ ]] || refuse units "a whole number"
+[ -n "${max_hours}" ] || [ "${preset}" != mini ] || max_hours=0.12
+[[ -z "${max_hours}" || "${max_hours}" =~ ^[0-9]*\.?[0-9]+$ && "${max_hours}" =~ [1-9] ]] ||
   refuse max_hours "hours above 0, such as 0.2"
 [[ "${from_scratch}" =~ ^(true|false)$ ]] || refuse from_scratch "true or false"
 [[ "${token_backend}" =~ ^(kmeans|xcodec|)$ ]] || refuse token_backend "kmeans or xcodec"
@@ -123,7 +126,8 @@ wanted() {
 train() {
   local branch=$1 fraction=$2
   shift 2
-  local init=() tune=()
+  local init=() tune=() budget=()
+  [ -z "${max_hours}" ] || budget=(--max_hours "$(share "${fraction}")")
   if [ -n "${pretrained}" ]; then
     init=(--init "${pretrained}/${branch}")
     tune=(--optim_conf lr=0.0002)
@@ -132,8 +136,7 @@ train() {
   ${train_cmd} hybridse train --branch "${branch}" --config "${conf}/train_${branch/hybrid/fusion}.yaml" \
     --train "${dumpdir}/raw/train" --valid "${dumpdir}/raw/valid" --tokens "${dumpdir}/tokens_${tag}" \
     --branches "${dumpdir}/branches_${tag}" --exp "${expdir}/${branch}_${tag}" --seed "${seed}" \
-    --ngpu "${ngpu}" --num_nodes "${num_nodes}" --max_hours "$(share "${fraction}")" \
-    "${init[@]}" -- "${tune[@]}" "$@"
+    --ngpu "${ngpu}" --num_nodes "${num_nodes}" "${budget[@]}" "${init[@]}" -- "${tune[@]}" "$@"
 }
 
 if wanted 1 "data preparation"; then
@@ -154,17 +157,23 @@ if wanted 3 "checks of the simulated sets"; then
 fi
 
 if wanted 4 "tokens of clean speech"; then
-  if [ -z "${token_backend}" ]; then
-    if [ "${preset}" = mini ]; then token_backend=kmeans; else token_backend=xcodec; fi
-  fi
   tokens=${dumpdir}/tokens_${tag}
   model=()
   [ -z "${token_model}" ] || model=(--model "${token_model}")
-  codebook=(--backend "${token_backend}" --units "${units}" --fit_on 200)
-  [ -z "${pretrained}" ] || codebook=(--backend "${token_backend}" --manifest "${pretrained}/tokens/manifest.json")
+  if [ -n "${pretrained}" ]; then
+    # Refuses a --token_backend or --units that is not its own.
+    codebook=(--manifest "${pretrained}/tokens/manifest.json" ${token_backend:+--backend "${token_backend}"})
+  else
+    if [ -z "${token_backend}" ]; then
+      if [ "${preset}" = mini ]; then token_backend=kmeans; else token_backend=xcodec; fi
+    fi
+    codebook=(--backend "${token_backend}")
+    [ "${token_backend}" != kmeans ] || codebook+=(--fit_on 200)
+  fi
+  [ -z "${units}" ] || codebook+=(--units "${units}")
   hybridse tokenize --spk1 "${dumpdir}/raw/train/spk1.scp" --out "${tokens}/train" "${device[@]}" "${codebook[@]}" "${model[@]}"
   hybridse tokenize --spk1 "${dumpdir}/raw/valid/spk1.scp" --out "${tokens}/valid" "${device[@]}" \
-    --backend "${token_backend}" --manifest "${tokens}/train/manifest.json" "${model[@]}"
+    --manifest "${tokens}/train/manifest.json" "${model[@]}"
 fi
 
 if wanted 5 "training of the discriminative branch"; then
@@ -199,9 +208,11 @@ fi
 if wanted 10 "scores"; then
   test=${dumpdir}/raw/test
   score() {
+    # Own recordings may have no transcripts.
+    local text=()
+    [ ! -s "${test}/text" ] || text=(--text "${test}/text" --utt2lang "${test}/utt2lang")
     # shellcheck disable=SC2086
-    hybridse score --ref "${test}/spk1.scp" --inf "$2" --text "${test}/text" \
-      --utt2lang "${test}/utt2lang" --metrics ${metrics} --nj "${nj}" --out "$1"
+    hybridse score --ref "${test}/spk1.scp" --inf "$2" "${text[@]}" --metrics ${metrics} --nj "${nj}" --out "$1"
   }
   score "${expdir}/noisy/scores_test" "${test}/wav.scp"
   tables=("Noisy=${expdir}/noisy/scores_test")
@@ -214,7 +225,7 @@ if wanted 10 "scores"; then
   [ -z "${pretrained}" ] || start="the weights in ${pretrained}"
   hybridse score --table "${tables[@]}" --results "${expdir}/RESULTS_${tag}.md" --fact \
     "recipe=egs/mini/enh1" "preset=${preset}" "started_from=${start}" \
-    "training=${max_hours} h for all three models" "train_utterances=${num_train}" "seed=${seed}"
+    "training=${max_hours:-max_epoch of the configurations instead of} h for all three models" "train_utterances=${num_train}" "seed=${seed}"
   hybridse plot --out "${expdir}/losses_${tag}.png" --losses \
     "Dis.=${expdir}/disc_${tag}" "Gen.=${expdir}/gen_${tag}" "Hybrid=${expdir}/hybrid_${tag}"
   hybridse plot --out "${expdir}/spectrograms_${tag}.png" --spectrograms "Noisy=${test}/wav.scp" \

@@ -1,0 +1,36 @@
+"""A training YAML is checked before anything is built."""
+
+import pytest
+import yaml
+
+from espnet_hybridse.config import ConfigError, check_train_config
+
+CRITERION = {"name": "mr_stft", "wrapper": "fixed_order", "wrapper_conf": {"weight": 1.0}}
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"criterions": None}, "criterions: expected a list"),
+        ({"criterions": [{"name": "mr_stft"}]}, "lacks wrapper, wrapper_conf"),
+        ({"criterions": [{**CRITERION, "wrapper": "fixed"}]}, "did you mean 'fixed_order'"),
+        ({"criterions": [{**CRITERION, "wrapper_conf": {"wait": 1}}]}, "unknown key 'wait'"),
+        ({"criterions": [{**CRITERION, "conf": {"log_wieght": 1}}]}, "'log_weight'"),
+        ({"separator_conf": 5}, "separator_conf: expected 'key: value' lines, got 5"),
+        ({"separator": "tfgridnet_fsi"}, "did you mean 'tfgridnet_sfi'"),
+        ({"optim": "adamw", "optim_conf": {"rl": 0.1}}, "optim_conf: unknown key 'rl'"),
+        ({"scheduler": "warmuplr", "scheduler_conf": {"steps": 1}}, "unknown key 'steps'"),
+        ({"max_epochs": 3}, "did you mean 'max_epoch'"),
+    ],
+)
+def test_wrong_values_are_named(tmp_path, changes, message):
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump({"criterions": [CRITERION], **changes}))
+    with pytest.raises(ConfigError, match=message):
+        check_train_config(path)
+
+
+@pytest.mark.parametrize("preset", ["mini", "fast", "paper"])
+@pytest.mark.parametrize("model", ["disc", "gen", "fusion"])
+def test_presets_pass(request, preset, model):
+    check_train_config(request.config.rootpath / "conf" / preset / f"train_{model}.yaml")
