@@ -3,19 +3,26 @@
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Mapping
+from typing import Mapping, Optional
 
 import yaml
 
 from espnet_hybridse.inference.loading import find_weights
 from espnet_hybridse.lists import atomic_path
+from espnet_hybridse.losses.sqa import WEIGHTS as QUALITY_WEIGHTS
 from espnet_hybridse.tokens.manifest import MANIFEST_NAME, read_manifest
 
 MODEL_KEYS = ("encoder", "separator", "decoder", "preprocessor")
 WEIGHTS = "model.pth"
 
 
-def pack(models: Mapping[str, Path], tokens: Path, out: Path, facts: Mapping[str, str]) -> None:
+def pack(
+    models: Mapping[str, Path],
+    tokens: Path,
+    out: Path,
+    facts: Mapping[str, str],
+    sqa: Optional[Path] = None,
+) -> None:
     """Write `out/<branch>/{config.yaml,model.pth}`, the tokenizer and a card.
 
     Args:
@@ -23,6 +30,7 @@ def pack(models: Mapping[str, Path], tokens: Path, out: Path, facts: Mapping[str
         tokens: token set whose tokenizer (manifest and codebook) the generative branch needs.
         out: folder to write.
         facts: rows of the card: command, data, hours, seed, ….
+        sqa: experiment of hybridse train-sqa, for those who train the fusion on.
     """
     rows = []
     for branch, exp in models.items():
@@ -37,9 +45,11 @@ def pack(models: Mapping[str, Path], tokens: Path, out: Path, facts: Mapping[str
         copy(find_weights(exp), folder / WEIGHTS)
         if (exp / MANIFEST_NAME).is_file():
             copy(exp / MANIFEST_NAME, folder / MANIFEST_NAME)
-        digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-        size = (folder / WEIGHTS).stat().st_size / 1e6
-        rows.append(f"| {branch} | {size:.2f} MB | `{digest}` |")
+        rows.append(row(branch, folder / WEIGHTS))
+    if sqa is not None:
+        for name in (QUALITY_WEIGHTS, "valid.json"):
+            copy(sqa / name, out / "sqa" / name)
+        rows.append(row("sqa", out / "sqa" / QUALITY_WEIGHTS))
     for path in sorted(tokens.glob("*")):
         if path.suffix in (".json", ".npz"):
             copy(path, out / "tokens" / path.name)
@@ -47,6 +57,12 @@ def pack(models: Mapping[str, Path], tokens: Path, out: Path, facts: Mapping[str
     card += [f"- {name.replace('_', ' ')}: {value}" for name, value in facts.items()]
     with atomic_path(out / "README.md") as tmp:
         tmp.write_text("\n".join(card) + "\n", encoding="utf-8")
+
+
+def row(name: str, weights: Path) -> str:
+    """A line of the card's table."""
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return f"| {name} | {weights.stat().st_size / 1e6:.2f} MB | `{digest}` |"
 
 
 def model_config(config: Mapping[str, object]) -> dict:

@@ -45,7 +45,13 @@ class HybridEnhancementTask(EnhancementTask):
             type=float,
             default=None,
             help="Stop after this many hours of training, counted over restarts; the learning "
-            "rate then anneals over them and no scheduler is needed.",
+            "rate then anneals over them and takes the place of a scheduler's.",
+        )
+        parser.add_argument(
+            "--sqa_checkpoint",
+            default=None,
+            help="Quality network of the criterion sqa where its conf names none: model.pt, a "
+            "folder made by hybridse train-sqa, or a Hugging Face id. Without it the term is off.",
         )
 
     @classmethod
@@ -54,9 +60,7 @@ class HybridEnhancementTask(EnhancementTask):
         return (*names, "tokens", "speech_disc", "speech_gen")
 
     @classmethod
-    def build_preprocess_fn(
-        cls, args: argparse.Namespace, train: bool
-    ) -> Optional[Callable]:
+    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Optional[Callable]:
         if args.preprocessor != "hybridse":
             return super().build_preprocess_fn(args, train)
         preprocessor: AbsPreprocessor = HybridPreprocessor(train=train, **args.preprocessor_conf)
@@ -74,7 +78,10 @@ class HybridEnhancementTask(EnhancementTask):
         decoder = enh.decoder_choices.get_class(args.decoder)(**args.decoder_conf)
         wrappers = []
         for criterion in args.criterions or []:
-            loss = enh.criterion_choices.get_class(criterion["name"])(**criterion.get("conf", {}))
+            conf = dict(criterion.get("conf") or {})
+            if criterion["name"] == "sqa" and conf.get("checkpoint") is None:
+                conf["checkpoint"] = getattr(args, "sqa_checkpoint", None)
+            loss = enh.criterion_choices.get_class(criterion["name"])(**conf)
             wrapper = enh.loss_wrapper_choices.get_class(criterion["wrapper"])
             wrappers.append(wrapper(criterion=loss, **criterion["wrapper_conf"]))
         model = HybridEnhancementModel(

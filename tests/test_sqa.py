@@ -8,6 +8,7 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from espnet_hybridse.losses.sqa import MODEL_ID, SQALoss
 from espnet_hybridse.losses.universa import HEADS, UniVersaExt, normalise
+from espnet_hybridse.task import HybridEnhancementTask
 
 TINY = {
     "wavlm": {
@@ -52,6 +53,19 @@ def test_loss_is_mean_over_heads_of_five_minus_score_over_four(loss):
     assert scores.shape == (2, len(HEADS))
     assert ((scores > 1) & (scores < 5)).all()
     torch.testing.assert_close(loss(torch.zeros_like(inf), inf), ((5 - scores) / 4).mean(1))
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_training_option_gives_the_checkpoint(tmp_path, given):
+    torch.save({"model": UniVersaExt(**TINY).state_dict(), "network": TINY}, tmp_path / "model.pt")
+    options = ["--sqa_checkpoint", str(tmp_path)] if given else []
+    args = HybridEnhancementTask.get_parser().parse_args(options)
+    args.encoder = args.decoder = "stft"
+    args.separator, args.separator_conf = "uses_fusion", {"channels": 8, "n_blocks": 1}
+    term = {"name": "sqa", "conf": {"checkpoint": None}, "wrapper": "fixed_order"}
+    args.criterions = [{**term, "wrapper_conf": {"weight": 1.0}}]
+    model = HybridEnhancementTask.build_model(args)
+    assert model.loss_wrappers[0].criterion.enabled == given
 
 
 def test_autocast_changes_nothing(loss):

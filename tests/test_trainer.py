@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-
 from espnet2.schedulers.warmup_lr import WarmupLR
 
 from espnet_hybridse.atomic_save import atomic_saves

@@ -10,6 +10,7 @@ from espnet_hybridse.release import pack
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     for branch in ("disc", "gen", "hybrid"):
         parser.add_argument(f"--{branch}", type=Path, help=f"experiment of the {branch} model")
+    parser.add_argument("--sqa", type=Path, help="quality network of hybridse train-sqa")
     parser.add_argument("--tokens", type=Path, required=True, help="token set of stage 4")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--fact", nargs="+", default=[], metavar="NAME=VALUE", help="for the card")
@@ -24,6 +25,6 @@ def run(args: argparse.Namespace) -> int:
     if "hybrid" in models and missing:
         names = ", ".join(f"--{name}" for name in sorted(missing))
         raise ValueError(f"--hybrid runs its branches; name {names} too")
-    pack(models, args.tokens, args.out, pairs(args.fact, "--fact seed=0"))
+    pack(models, args.tokens, args.out, pairs(args.fact, "--fact seed=0"), args.sqa)
     print(f"{args.out}: {', '.join(models)}")
     return 0

@@ -9,7 +9,6 @@ from torch import nn
 from espnet_hybridse.audio import RATES
 from espnet_hybridse.spectrum import WINDOW_MS, istft, n_fft, stft
 
-
 PIECES_AT_ONCE = 8
 """As ARRefiner.pieces_at_once: known before the branch is loaded."""
 

@@ -9,7 +9,13 @@ from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import nn
 
 from espnet_hybridse.fusion.attention_block import GridTransformer
-from espnet_hybridse.fusion.branches import PIECES_AT_ONCE, FrozenBranch, JointBranch, band_of, generate
+from espnet_hybridse.fusion.branches import (
+    PIECES_AT_ONCE,
+    FrozenBranch,
+    JointBranch,
+    band_of,
+    generate,
+)
 from espnet_hybridse.fusion.safety import check_safety, fall_back
 from espnet_hybridse.lengths import by_length
 from espnet_hybridse.precision import autocast
@@ -91,7 +97,7 @@ class USESFusion(TFGridNetV3):
         own_fs = band_of(gen)
         if None not in (gen_fs, own_fs) and gen_fs != own_fs:
             raise ValueError(
-                f"gen_fs={gen_fs} Hz, but {gen} works at {own_fs} Hz; set gen_fs: null, which takes it"
+                f"gen_fs={gen_fs} Hz, but {gen} works at {own_fs} Hz; set gen_fs: null"
             )
         self.gen_fs, self.amp_dtype, self.warned = gen_fs or own_fs or 16000, amp_dtype, False
         kernel, padding = (3, 2 * freq_stride), (1, freq_stride // 2)

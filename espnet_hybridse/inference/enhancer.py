@@ -11,7 +11,6 @@ from espnet_hybridse.inference.loading import LoadedModel, load_model
 from espnet_hybridse.inference.segments import OverlapAdd, plan_segments
 from espnet_hybridse.spectrum import WINDOW_MS, n_fft
 
-
 MAX_CHANNELS = 64
 """A first axis longer than this and than the second is samples, not channels."""
 

@@ -55,8 +55,9 @@ class SQALoss(TimeDomainLoss, BatchInfo):
         self._networks: list[UniVersaExt] = []
         if checkpoint is None:
             logging.warning(
-                "the SQA loss is off (checkpoint: null): training without the quality network; "
-                f"to switch it on: hf download {MODEL_ID}, then set checkpoint: {MODEL_ID}"
+                "the SQA loss is off (checkpoint: null): training without the quality network; to "
+                f"switch it on: hf download {MODEL_ID}, then --sqa_checkpoint {MODEL_ID}; or name "
+                "a folder made by hybridse train-sqa"
             )
             return
         path = find_checkpoint(checkpoint)

@@ -20,6 +20,7 @@ num_fusion=200
 token_backend=
 token_model=
 units=
+sqa=default
 metrics="PESQ ESTOI DNSMOS_OVRL SpkSim_Resemblyzer CAcc_Whisper"
 speech_dir=
 noise_dir=
@@ -45,6 +46,9 @@ help_message="Usage: ./run.sh [--name value ...]
   --token_backend B  kmeans or xcodec; by default kmeans for mini, xcodec else
   --token_model M    id or folder of the codec or of the k-means encoder
   --units N          k-means tokens when from scratch (256)
+  --sqa PATH         quality network of the fusion's SQA loss: a folder of hybridse train-sqa or a
+                     hub's id; "none" leaves the term out; by default pretrained/mini/sqa for
+                     mini and fast
   --metrics NAMES    columns of the results table (${metrics})
   --speech_dir DIR --noise_dir DIR
                      own recordings instead of the downloaded corpus
@@ -67,7 +71,7 @@ done
   refuse max_hours "hours above 0, such as 0.2"
 [[ "${from_scratch}" =~ ^(true|false)$ ]] || refuse from_scratch "true or false"
 [[ "${token_backend}" =~ ^(kmeans|xcodec|)$ ]] || refuse token_backend "kmeans or xcodec"
-for name in speech_dir noise_dir token_model; do
+for name in speech_dir noise_dir token_model sqa; do
   # Folders are meant from where the command was typed, not from the recipe's own.
   if [ -d "${called_from}/${!name}" ] && [ -n "${!name}" ]; then
     printf -v "${name}" '%s' "${called_from}/${!name}"
@@ -88,6 +92,11 @@ elif [ -f "pretrained/${preset}/disc/config.yaml" ]; then
   pretrained=pretrained/${preset}
 else
   echo "There is no pretrained/${preset}: training starts from random weights"
+fi
+[ "${sqa}" != none ] || sqa=
+if [ "${sqa}" = default ]; then
+  sqa=
+  [ "${preset}" = paper ] || [ ! -f pretrained/mini/sqa/model.pt ] || sqa=pretrained/mini/sqa
 fi
 device=(--device cpu --nj "${nj}")
 [ "${ngpu}" -eq 0 ] || device=(--device cuda --nj 1)
@@ -195,7 +204,8 @@ fi
 
 if wanted 8 "training of the fusion network"; then
   # The configuration written with the model names the branches beside it.
-  train hybrid 0.15 --separator_conf "disc=../disc_${tag}" --separator_conf "gen=../gen_${tag}"
+  train hybrid 0.15 --separator_conf "disc=../disc_${tag}" --separator_conf "gen=../gen_${tag}" \
+    ${sqa:+--sqa_checkpoint "${sqa}"}
 fi
 
 if wanted 9 "enhancement of the test set"; then
@@ -223,9 +233,12 @@ if wanted 10 "scores"; then
   done
   start="random weights"
   [ -z "${pretrained}" ] || start="the weights in ${pretrained}"
+  trained="max_epoch of conf/${preset}"
+  [ -z "${max_hours}" ] || trained="${max_hours} h for all three models"
   hybridse score --table "${tables[@]}" --results "${expdir}/RESULTS_${tag}.md" --fact \
     "recipe=egs/mini/enh1" "preset=${preset}" "started_from=${start}" \
-    "training=${max_hours:-max_epoch of the configurations instead of} h for all three models" "train_utterances=${num_train}" "seed=${seed}"
+    "training=${trained}" "train_utterances=${num_train}" "seed=${seed}" \
+    "sqa_loss=${sqa:-off: no quality network}"
   hybridse plot --out "${expdir}/losses_${tag}.png" --losses \
     "Dis.=${expdir}/disc_${tag}" "Gen.=${expdir}/gen_${tag}" "Hybrid=${expdir}/hybrid_${tag}"
   hybridse plot --out "${expdir}/spectrograms_${tag}.png" --spectrograms "Noisy=${test}/wav.scp" \
