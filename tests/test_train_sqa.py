@@ -48,8 +48,8 @@ def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rated")
     rng = np.random.default_rng(0)
     table, lines = {}, []
-    for index in range(24):
-        share, fs = index / 23, (8000, 16000, 24000)[index % 3]
+    for index in range(48):
+        share, fs = index / 47, (8000, 16000, 24000)[index % 3]
         tone = np.sin(2 * np.pi * 440 * np.arange(fs // 2) / fs)
         wav = 0.1 * ((1 - share) * tone + share * rng.normal(size=fs // 2))
         uid = f"utt{index:02d}"
@@ -58,16 +58,18 @@ def corpus(tmp_path_factory):
         scores = {"PESQ": 4.5 - 3.3 * share, "MOS": None if index == 5 else 5 - 3.8 * share}
         row = {"uid": uid, "stamp": "0", "fs": fs, "seconds": 0.5, "scores": scores}
         lines.append({**row, "failed": {}, "weights": {}, "notes": {}, "cost_s": {}})
-    write_list(folder / "wav.scp", table)
+    uids = list(table)
+    write_list(folder / "train.scp", {uid: table[uid] for uid in uids[::2]})
+    write_list(folder / "valid.scp", {uid: table[uid] for uid in uids[1::2]})
     (folder / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (folder / "train_sqa.yaml").write_text(yaml.safe_dump(CONF))
     return folder
 
 
 def command(corpus, exp, *options):
-    pair = f"{corpus}/wav.scp={corpus}/scores.jsonl"
+    train, valid = (f"{corpus}/{name}.scp={corpus}/scores.jsonl" for name in ("train", "valid"))
     config = str(corpus / "train_sqa.yaml")
-    given = ["--train", pair, "--valid", pair, "--config", config, "--exp", str(exp)]
+    given = ["--train", train, "--valid", valid, "--config", config, "--exp", str(exp)]
     return ["train-sqa", *given, "--nj", "1", "--device", "cpu", *options]
 
 
@@ -79,7 +81,7 @@ def test_scores_are_learned_and_the_loss_reads_the_network(corpus, tmp_path, cap
     assert valid["pesq"]["srcc"] > 0.8 and valid["mos"]["srcc"] > 0.8
     loss = SQALoss(checkpoint=str(tmp_path))
     loss.set_batch(16000)
-    wavs = [soundfile.read(corpus / f"utt{index:02d}.wav", dtype="float32")[0] for index in (1, 22)]
+    wavs = [soundfile.read(corpus / f"utt{index:02d}.wav", dtype="float32")[0] for index in (1, 44)]
     clean, noisy = (torch.from_numpy(wav)[None].requires_grad_() for wav in wavs)
     assert loss(clean, clean).item() < loss(noisy, noisy).item()
     loss(noisy, noisy).sum().backward()
@@ -131,9 +133,13 @@ def test_wrong_configurations_are_named(corpus, tmp_path, capsys, change, messag
     assert message in capsys.readouterr().err
 
 
-def test_lists_that_do_not_fit_are_named(corpus, tmp_path):
+def test_lists_that_do_not_fit_are_named(corpus, tmp_path, capsys):
+    assert (
+        main(command(corpus, tmp_path, "--train", f"{corpus}/valid.scp={corpus}/scores.jsonl")) == 2
+    )
+    assert "--train and --valid share 24 utterances, such as utt01" in capsys.readouterr().err
     write_list(tmp_path / "other.scp", {"nobody": corpus / "utt00.wav"})
     with pytest.raises(ValueError, match="have no utterance in common"):
         load_rated([(tmp_path / "other.scp", corpus / "scores.jsonl")], {"pesq": "PESQ"})
     with pytest.raises(ValueError, match="no such file; make it with hybridse score"):
-        load_rated([(corpus / "wav.scp", tmp_path / "none.jsonl")], {"pesq": "PESQ"})
+        load_rated([(corpus / "train.scp", tmp_path / "none.jsonl")], {"pesq": "PESQ"})

@@ -2,10 +2,11 @@
 
 import argparse
 from pathlib import Path
-from typing import Tuple
+from typing import Sequence, Tuple
 
 from espnet_hybridse.config import ConfigError
 from espnet_hybridse.device import device_of
+from espnet_hybridse.lists import read_list
 from espnet_hybridse.quality.config import SQAConfig
 from espnet_hybridse.quality.rated import load_rated
 from espnet_hybridse.quality.train import QualityTraining
@@ -29,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     if args.max_hours is not None and args.max_hours <= 0:
         raise ConfigError(f"--max_hours {args.max_hours} must be above 0")
     config = SQAConfig.read(args.config)
+    check_apart(args.train, args.valid)
     columns = {name: head["column"] for name, head in config.heads.items()}
     train, valid = (load_rated(pairs, columns, args.nj) for pairs in (args.train, args.valid))
     training = QualityTraining(config, args.exp, train, valid, args.max_hours, args.seed, device)
@@ -40,6 +42,21 @@ def run(args: argparse.Namespace) -> int:
             f"mean error {value['mae']:.2f} on {value['utterances']} held-out utterances"
         )
     return 0
+
+
+def check_apart(train: Sequence[Tuple[Path, Path]], valid: Sequence[Tuple[Path, Path]]) -> None:
+    """Refuse sets that share an utterance, whatever was done to it: its score would be no test.
+
+    Raises:
+        ConfigError: the message names one.
+    """
+    uids = [{uid for wavs, _ in pairs for uid in read_list(wavs)} for pairs in (train, valid)]
+    shared = sorted(uids[0] & uids[1])
+    if shared:
+        raise ConfigError(
+            f"--train and --valid share {len(shared)} utterances, such as {shared[0]}; correlations "
+            "on what was trained on mean nothing: name lists of different utterances"
+        )
 
 
 def _pair(text: str) -> Tuple[Path, Path]:
