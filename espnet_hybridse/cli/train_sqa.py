@@ -54,8 +54,8 @@ def check_apart(train: Sequence[Tuple[Path, Path]], valid: Sequence[Tuple[Path, 
     shared = sorted(uids[0] & uids[1])
     if shared:
         raise ConfigError(
-            f"--train and --valid share {len(shared)} utterances, such as {shared[0]}; correlations "
-            "on what was trained on mean nothing: name lists of different utterances"
+            f"--train and --valid share {len(shared)} utterances, such as {shared[0]}; "
+            "correlations on what was trained on mean nothing: name lists of other utterances"
         )
 
 
