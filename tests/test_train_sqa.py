@@ -134,9 +134,8 @@ def test_wrong_configurations_are_named(corpus, tmp_path, capsys, change, messag
 
 
 def test_lists_that_do_not_fit_are_named(corpus, tmp_path, capsys):
-    assert (
-        main(command(corpus, tmp_path, "--train", f"{corpus}/valid.scp={corpus}/scores.jsonl")) == 2
-    )
+    same = ["--train", f"{corpus}/valid.scp={corpus}/scores.jsonl"]
+    assert main(command(corpus, tmp_path, *same)) == 2
     assert "--train and --valid share 24 utterances, such as utt01" in capsys.readouterr().err
     write_list(tmp_path / "other.scp", {"nobody": corpus / "utt00.wav"})
     with pytest.raises(ValueError, match="have no utterance in common"):
