@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """Train variants of one branch for the same time and tabulate their scores on the valid set.
 
+With several --seeds every variant is trained that often, and a second table has the mean and the
+standard deviation over the seeds.
+
 A file of variants maps names to changes of the base configuration; nested keys are merged, and a
 key with the value null is removed:
 
@@ -17,11 +20,13 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from statistics import fmean, stdev
 
 import yaml
 
 from espnet_hybridse.config import read_yaml
 from espnet_hybridse.lists import atomic_path
+from espnet_hybridse.scoring.rows import read_rows
 
 
 def merge(base: dict, changes: dict) -> dict:
@@ -49,7 +54,7 @@ def hybridse(log: Path, *arguments) -> None:
         raise RuntimeError(f"{' '.join(command)} failed ({code}); {log}:\n{tail}")
 
 
-def run_variant(name: str, config: dict, args: argparse.Namespace) -> None:
+def run_variant(name: str, config: dict, seed: int, args: argparse.Namespace) -> None:
     """Train, enhance and score one variant; every step skips what is done."""
     exp = args.expdir / name
     exp.mkdir(parents=True, exist_ok=True)
@@ -64,10 +69,10 @@ def run_variant(name: str, config: dict, args: argparse.Namespace) -> None:
     if args.init and exclude:
         init += ["--init_exclude", *exclude]
     hybridse(log, "train", "--branch", args.branch, "--config", path, "--exp", exp, *train, *init,
-             "--max_hours", args.hours, "--seed", args.seed)  # fmt: skip
-    valid = dump / "valid"
-    hybridse(log, "enhance", valid / "wav.scp", exp / "enhanced_valid", "--model", exp)
-    score(log, exp / "enhanced_valid" / "spk1.scp", exp / "scores_valid", args)
+             "--max_hours", args.hours, "--seed", seed)  # fmt: skip
+    enhanced = exp / f"enhanced_{args.set}"
+    hybridse(log, "enhance", dump / args.set / "wav.scp", enhanced, "--model", exp)
+    score(log, enhanced / "spk1.scp", exp / f"scores_{args.set}", args)
     print(f"{name}: done", flush=True)
 
 
@@ -79,10 +84,27 @@ def last_epoch(log: Path) -> str:
 
 
 def score(log: Path, inf: Path, out: Path, args: argparse.Namespace) -> None:
-    """Score one list against the clean valid set."""
-    ref = args.dumpdir / "raw" / "valid" / "spk1.scp"
+    """Score one list against the clean set."""
+    ref = args.dumpdir / "raw" / args.set / "spk1.scp"
     hybridse(log, "score", "--ref", ref, "--inf", inf, "--out", out, "--nj", 1,
              "--metrics", *args.metrics)  # fmt: skip
+
+
+def over_seeds(folders: dict) -> str:
+    """{variant: folders of scores} -> table of mean and standard deviation over seeds."""
+    lines = []
+    for name, outs in folders.items():
+        means: dict = {}
+        for out in outs:
+            rows = read_rows(out / "scores.jsonl").values()
+            for column in dict.fromkeys(column for row in rows for column in row["scores"]):
+                values = [row["scores"][column] for row in rows]
+                means.setdefault(column, []).append(fmean(v for v in values if v is not None))
+        if not lines:
+            lines = [["Variant", *means], [":--", *["--:"] * len(means)]]
+        cells = [f"{fmean(v):.3f} ± {stdev(v):.3f}" for v in means.values()]
+        lines.append([f"{name} ({len(outs)} seeds)", *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> int:
@@ -101,7 +123,8 @@ def main() -> int:
     parser.add_argument("--init", type=Path, help="model folder that all start from")
     parser.add_argument("--hours", type=float, default=0.17, help="training of each")
     parser.add_argument("--jobs", type=int, default=2, help="variants side by side, a core each")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--set", choices=("valid", "test"), default="valid", help="scored set")
     parser.add_argument("--metrics", nargs="+", default=["PESQ", "ESTOI", "SI-SDR"], metavar="M")
     args = parser.parse_args()
     base, variants = read_yaml(args.base), read_yaml(args.variants)
@@ -112,24 +135,33 @@ def main() -> int:
         base = merge(base, {"separator_conf": folders})
     args.expdir.mkdir(parents=True, exist_ok=True)
     noisy = args.expdir / "noisy"
-    score(args.expdir / "noisy.log", args.dumpdir / "raw/valid/wav.scp", noisy, args)
+    wavs = args.dumpdir / "raw" / args.set / "wav.scp"
+    score(args.expdir / "noisy.log", wavs, noisy, args)
+    several = len(args.seeds) > 1
+    runs = {
+        f"{name}_seed{seed}" if several else name: (name, seed)
+        for name in variants
+        for seed in args.seeds
+    }
     with ThreadPoolExecutor(args.jobs) as pool:
-        futures = [
-            pool.submit(run_variant, name, merge(base, changes), args)
-            for name, changes in variants.items()
-        ]
-        errors = [future.exception() for future in futures]
-    for error in filter(None, errors):
+        futures = {
+            run: pool.submit(run_variant, run, merge(base, variants[name]), seed, args)
+            for run, (name, seed) in runs.items()
+        }
+        errors = {run: future.exception() for run, future in futures.items()}
+    for error in filter(None, errors.values()):
         print(error, file=sys.stderr)
-    rows = [f"{name}={args.expdir}/{name}/scores_valid"
-            for name, error in zip(variants, errors, strict=True) if error is None]  # fmt: skip
+    done = {run: args.expdir / run / f"scores_{args.set}" for run in runs if not errors[run]}
+    rows = [f"{run}={folder}" for run, folder in done.items()]
     table = ["score", "--table", f"Noisy={noisy}", *rows, "--results", args.expdir / "RESULTS.md"]
     hybridse(args.expdir / "table.log", *table)
     print((args.expdir / "RESULTS.md").read_text())
-    for name, error in zip(variants, errors, strict=True):
-        if error is None:
-            print(f"{name}: {last_epoch(args.expdir / name / 'train.log')}")
-    return 1 if any(errors) else 0
+    for run in done:
+        print(f"{run}: {last_epoch(args.expdir / run / 'train.log')}")
+    if several:
+        folders = {n: [done[r] for r in done if runs[r][0] == n] for n in variants}
+        print("\n" + over_seeds({n: f for n, f in folders.items() if len(f) > 1}))
+    return 1 if any(errors.values()) else 0
 
 
 if __name__ == "__main__":
