@@ -24,7 +24,7 @@ from statistics import fmean, stdev
 
 import yaml
 
-from espnet_hybridse.config import read_yaml
+from espnet_hybridse.config import check_keys, read_yaml
 from espnet_hybridse.lists import atomic_path
 from espnet_hybridse.scoring.rows import read_rows
 
@@ -112,6 +112,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("variants", type=Path, help="YAML of variants")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the variants")
     parser.add_argument("--branch", choices=("disc", "gen", "hybrid"), required=True)
     parser.add_argument("--base", type=Path, required=True, help="training YAML that they change")
     parser.add_argument("--expdir", type=Path, required=True)
@@ -128,6 +129,9 @@ def main() -> int:
     parser.add_argument("--metrics", nargs="+", default=["PESQ", "ESTOI", "SI-SDR"], metavar="M")
     args = parser.parse_args()
     base, variants = read_yaml(args.base), read_yaml(args.variants)
+    if args.only:
+        check_keys(args.only, variants, f"--only: {args.variants}")
+        variants = {name: variants[name] for name in args.only}
     if args.branch == "hybrid":
         if not (args.disc and args.gen):
             parser.error("--branch hybrid needs --disc and --gen, the trained branches")
