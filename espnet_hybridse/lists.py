@@ -45,13 +45,32 @@ def write_list(path: PathLike, table: Mapping[str, object]) -> None:
 
 
 def read_sources(path: PathLike) -> Dict[str, Tuple[int, str]]:
-    """Read a source list `uid fs path` (the challenge's *_sources.scp): uid -> (fs in Hz, path)."""
-    sources = {}
-    for uid, value in read_list(path).items():
-        fs, _, audio = value.partition(" ")
-        if not fs.isdigit() or not audio.strip():
-            raise ListError(f"{path}: {uid}: expected 'uid fs path', got {uid + ' ' + value!r}")
-        sources[uid] = (int(fs), audio.strip())
+    """Read a source list `uid fs path` (the challenge's *_sources.scp): uid -> (fs in Hz, path).
+
+    Raises:
+        ListError: the file is missing, names nothing, or has a malformed line or a uid twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ListError(f"{path}: no such list; run the stage that makes it, or check the path")
+    sources: Dict[str, Tuple[int, str]] = {}
+    rates: Dict[str, int] = {}
+    with open(path, encoding="utf-8") as handle:
+        for number, line in enumerate(handle, 1):
+            cells = line.split(maxsplit=2)
+            if not cells:
+                continue
+            if len(cells) < 3 or not cells[1].isdigit():
+                raise ListError(
+                    f"{path}:{number}: expected 'uid fs path', got {' '.join(cells)!r}"
+                )
+            uid, fs, audio = cells
+            if uid in sources:
+                raise ListError(f"{path}:{number}: key {uid!r} stands twice; keys must be unique")
+            # One number a rate, not one a line: such lists have a million lines.
+            sources[uid] = (rates.setdefault(fs, int(fs)), audio.rstrip())
+    if not sources:
+        raise ListError(f"{path}: the list is empty; at least one line 'uid fs path' is needed")
     return sources
 
 

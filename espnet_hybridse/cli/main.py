@@ -50,12 +50,24 @@ def main(argv: Optional[List[str]] = None) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     module.add_arguments(parser)
-    args = parser.parse_args(argv[1:])
+    args = parser.parse_args(with_underscores(argv[1:]))
     try:
         return module.run(args) or 0
     except (ValueError, OSError, RuntimeError) as error:
         print(f"hybridse {verb}: {error}", file=sys.stderr)
         return 2
+
+
+def with_underscores(argv: List[str]) -> List[str]:
+    """Options may be written with hyphens too, as in --params-only; what follows '--' stays."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    options = []
+    for word in argv[:end]:
+        name, equals, value = word.partition("=")
+        if name.startswith("--"):
+            name = "--" + name[2:].replace("-", "_")
+        options.append(name + equals + value)
+    return options + argv[end:]
 
 
 if __name__ == "__main__":

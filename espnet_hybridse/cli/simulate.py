@@ -3,22 +3,29 @@
 import argparse
 import dataclasses
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 from espnet_hybridse.simulation.config import SimulationConfig, load_config
-from espnet_hybridse.simulation.meta import read_meta
-from espnet_hybridse.simulation.parameters import sample_parameters
-from espnet_hybridse.simulation.render import render, write_parameters
+from espnet_hybridse.simulation.executors import EXECUTORS
+from espnet_hybridse.simulation.meta import Sample, iter_meta
+from espnet_hybridse.simulation.origin import Origin, read_origin
+from espnet_hybridse.simulation.parameters import audio_path, sample_parameters
+from espnet_hybridse.simulation.render import render_set, write_parameters
 from espnet_hybridse.simulation.sources import Sources, scan_speech
+
+FORMATS = ("flac", "wav")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sources", required=True, help="source folder, such as data/train")
+    parser.add_argument(
+        "--sources", help="source folder, such as data/train or the challenge's train_sources"
+    )
     parser.add_argument("--out", required=True, help="set to write, such as dump/raw/train")
     parser.add_argument("--config", default="conf/simulation.yaml", help="simulation.yaml")
     parser.add_argument("--num", type=int, default=1000, help="number of samples")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
-    parser.add_argument("--nj", type=int, default=1, help="processes")
+    parser.add_argument("--nj", type=int, default=1, help="processes, or workers of a Dask cluster")
     parser.add_argument("--rates", type=int, nargs="+", help="only these rates in Hz")
     parser.add_argument(
         "--coverage", action="store_true", help="cycle through rates and distortions (test sets)"
@@ -28,8 +35,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="codecs drawn for ogg: vorbis opus; the challenge validates on vorbis only",
     )
+    parser.add_argument("--format", choices=FORMATS, default="flac", help="16-bit audio files")
     parser.add_argument("--params_only", action="store_true", help="write meta.tsv and stop")
-    parser.add_argument("--meta", help="render this meta.tsv instead of drawing one")
+    parser.add_argument(
+        "--meta", help="render this meta.tsv, ours or the challenge's, instead of drawing one"
+    )
+    parser.add_argument(
+        "--split",
+        metavar="i/n",
+        help="render every n-th sample only (array jobs); a run without it completes the set",
+    )
+    parser.add_argument("--executor", choices=EXECUTORS, default="processes", help="what renders")
+    parser.add_argument(
+        "--scheduler",
+        help="for --executor dask: tcp://host:port, or slurm (dask-jobqueue and its "
+        "jobqueue.yaml); else a cluster of --nj workers is started here",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,41 +59,68 @@ def run(args: argparse.Namespace) -> int:
             f"--num {args.num} --nj {args.nj} --seed {args.seed}: "
             "num and nj must be 1 or more, seed 0 or more"
         )
+    if not args.sources:
+        raise ValueError("--sources is needed: a folder with speech.scp, noise.scp, …")
     sources = Sources.from_folder(args.sources)
-    bad = []
     if args.meta:
-        samples = place_audio(read_meta(args.meta), Path(args.out))
+        origin = Origin.given(args.sources, args.format, args.meta)
     else:
         config = apply_options(load_config(args.config), args)
-        pool = scan_speech(sources, config)
-        bad = pool.bad
-        logging.info(
-            "speech: %d usable, %d bad, %d outside %g-%g s",
-            len(pool.seconds),
-            len(bad),
-            pool.outside,
-            config.min_seconds,
-            config.max_seconds,
-        )
-        samples = sample_parameters(sources, config, args.num, args.seed, args.out, pool)
-    if args.params_only:
-        write_parameters(samples, args.out)
-        print(f"{args.out}/meta.tsv: parameters of {len(samples)} samples")
-        return 0
-    print(f"{args.out}: {render(samples, sources, args.out, args.nj, bad)}")
+        origin = Origin.drawn(args.sources, args.format, args.num, args.seed, config)
+    bad = []
+    if not (args.split and _parameters_are_there(args.out, origin)):
+        if args.meta:
+            samples = place_audio(args.meta, Path(args.out), f".{args.format}")
+        else:
+            pool = scan_speech(sources, config)
+            bad = pool.bad
+            logging.info(
+                "speech: %d usable, %d bad, %d outside %g-%g s",
+                len(pool.seconds),
+                len(bad),
+                pool.outside,
+                config.min_seconds,
+                config.max_seconds,
+            )
+            suffix = f".{args.format}"
+            samples = sample_parameters(
+                sources, config, args.num, args.seed, args.out, pool, suffix
+            )
+        count = write_parameters(samples, args.out)
+        origin.write(args.out)
+        if args.params_only:
+            print(f"{args.out}/meta.tsv: parameters of {count} samples")
+            return 0
+    options = {"split": args.split, "executor": args.executor, "scheduler": args.scheduler}
+    print(f"{args.out}: {render_set(sources, args.out, args.nj, bad, **options)}")
     return 0
 
 
-def place_audio(samples, out: Path):
-    """Point samples of another meta.tsv at this set's folders."""
-    return [
-        dataclasses.replace(
-            sample,
-            noisy_path=str(out / "noisy" / f"{sample.id}.flac"),
-            clean_path=str(out / "clean" / f"{sample.id}.flac"),
+def _parameters_are_there(out: str, origin: Origin) -> bool:
+    """Whether array jobs find a meta.tsv that was drawn as they ask for.
+
+    Raises:
+        ValueError: it was drawn otherwise: a job must not change it while its neighbours render.
+    """
+    recorded = read_origin(out)
+    if recorded is None or not (Path(out) / "meta.tsv").is_file():
+        return False
+    if recorded != origin:
+        raise ValueError(
+            f"--split: {out} was begun with other options ({recorded.differences(origin)}); give "
+            "those, or write new parameters with --params_only before the jobs start"
         )
-        for sample in samples
-    ]
+    return True
+
+
+def place_audio(meta: str, out: Path, suffix: str) -> Iterator[Sample]:
+    """The samples of another meta.tsv, their audio pointed at this set's folders."""
+    for index, sample in enumerate(iter_meta(meta)):
+        yield dataclasses.replace(
+            sample,
+            noisy_path=audio_path(out, "noisy", index, sample.id, suffix),
+            clean_path=audio_path(out, "clean", index, sample.id, suffix),
+        )
 
 
 def apply_options(config: SimulationConfig, args: argparse.Namespace) -> SimulationConfig:

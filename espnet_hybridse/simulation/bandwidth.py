@@ -35,8 +35,10 @@ class BandwidthLimitation:
     def __str__(self) -> str:
         return f"bandwidth_limitation-{self.res_type}->{self.fs_new}"
 
-    def apply(self, speech: np.ndarray, fs: int) -> np.ndarray:
-        """Band-limit (T,) at `fs` Hz: (T,) float32, aligned."""
+    def apply(
+        self, speech: np.ndarray, fs: int, rng: np.random.Generator | None = None
+    ) -> np.ndarray:
+        """Band-limit (T,) at `fs` Hz: (T,) float32, aligned; `rng` plays no part."""
         if self.fs_new >= fs or self.res_type == "none":
             return speech
         low = _resample(speech, fs, self.fs_new, self.res_type)

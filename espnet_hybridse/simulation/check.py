@@ -16,7 +16,7 @@ from tqdm import tqdm
 from espnet_hybridse.audio import BadAudio, check_audio
 from espnet_hybridse.lists import Quarantine
 from espnet_hybridse.simulation.meta import Sample, read_meta
-from espnet_hybridse.simulation.render import is_rendered, write_lists
+from espnet_hybridse.simulation.rendered import RenderedFiles, write_lists
 from espnet_hybridse.workers import worker_pool
 
 OURS = "check: "
@@ -91,7 +91,8 @@ def check_sets(
 
 
 def _judge(samples: list[Sample], name: str, nj: int) -> Iterator[Finding]:
-    rendered = [sample for sample in samples if is_rendered(sample)]
+    files = RenderedFiles()
+    rendered = [sample for sample in samples if files.has(sample)]
     bar = {"total": len(rendered), "desc": f"check {name}", "unit": "utt", "disable": None}
     if nj <= 1 or len(rendered) < 2:
         yield from tqdm(map(judge, rendered), **bar)

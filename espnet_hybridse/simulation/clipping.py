@@ -22,7 +22,9 @@ class Clipping:
     def __str__(self) -> str:
         return f"clipping(min={self.min_quantile},max={self.max_quantile})"
 
-    def apply(self, speech: np.ndarray, fs: int) -> np.ndarray:
-        """Clip (T,) float32; `fs` plays no part."""
+    def apply(
+        self, speech: np.ndarray, fs: int, rng: np.random.Generator | None = None
+    ) -> np.ndarray:
+        """Clip (T,) float32; `fs` and `rng` play no part."""
         low, high = np.quantile(speech, [self.min_quantile, self.max_quantile])
         return np.clip(speech, low, high).astype(np.float32)

@@ -50,8 +50,10 @@ class Codec:
     def __str__(self) -> str:
         return f"codec(format={self.format},encoder={self.encoder},qscale={self.qscale})"
 
-    def apply(self, speech: np.ndarray, fs: int) -> np.ndarray:
-        """Encode and decode (T,) at `fs` Hz: (T,) float32, aligned with the input."""
+    def apply(
+        self, speech: np.ndarray, fs: int, rng: np.random.Generator | None = None
+    ) -> np.ndarray:
+        """Encode and decode (T,) at `fs` Hz: (T,) float32, aligned; `rng` plays no part."""
         # The encoders' thresholds assume signals near full scale, and integer ones clip above it.
         peak = max(float(np.abs(speech).max()), 1e-10) / 0.9
         codec_fs = fs

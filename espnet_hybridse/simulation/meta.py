@@ -1,9 +1,9 @@
 """meta.tsv: one line per simulated sample, in the challenge's columns plus our own."""
 
-import csv
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from espnet_hybridse.lists import ListError, atomic_path
@@ -11,7 +11,7 @@ from espnet_hybridse.lists import ListError, atomic_path
 NO_TEXT = "<not-available>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One line of meta.tsv: all that rendering needs, besides the source lists.
 
@@ -43,46 +43,61 @@ class Sample:
 
 COLUMNS = tuple(spec.name for spec in dataclasses.fields(Sample))
 NEEDED = COLUMNS[: COLUMNS.index("text")]
+_values = attrgetter(*COLUMNS)
 
 
-def write_meta(path: str | Path, samples: Iterable[Sample]) -> None:
-    """Write meta.tsv atomically."""
-    with atomic_path(path) as tmp, open(tmp, "w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(
-            handle,
-            delimiter="\t",
-            quoting=csv.QUOTE_NONE,
-            quotechar=None,  # transcripts hold quotes
-            lineterminator="\n",
-        )
-        writer.writerow(COLUMNS)
-        writer.writerows(dataclasses.astuple(sample) for sample in samples)
-
-
-def read_meta(path: str | Path) -> list[Sample]:
-    """Read meta.tsv, ours or the challenge's; other columns are left aside.
+def write_meta(path: str | Path, samples: Iterable[Sample]) -> int:
+    """Write meta.tsv atomically, a line at a time, and return the number of samples.
 
     Raises:
-        ListError: missing file, column or id, or a value that is no number where one is needed.
+        ListError: there is no sample; nothing is written.
+    """
+    count = 0
+    with atomic_path(path) as tmp:
+        with open(tmp, "w", encoding="utf-8", newline="") as handle:
+            handle.write("\t".join(COLUMNS) + "\n")
+            for count, sample in enumerate(samples, 1):  # noqa: B007
+                handle.write("\t".join(map(str, _values(sample))) + "\n")
+        if not count:
+            raise ListError(f"{path}: no sample to write")
+    return count
+
+
+def iter_meta(path: str | Path) -> Iterator[Sample]:
+    """Read meta.tsv, ours or the challenge's, a line at a time; other columns are left aside.
+
+    Raises:
+        ListError: missing file, column or id, a value that is no number where one is needed, or no
+            sample at all.
     """
     path = Path(path)
     if not path.is_file():
         raise ListError(f"{path}: no such file; run 'hybridse simulate' with --params_only first")
     kinds = {spec.name: spec.type for spec in dataclasses.fields(Sample)}
-    samples, seen = [], set()
-    with open(path, encoding="utf-8", newline="") as handle:
-        reader = csv.DictReader(handle, delimiter="\t", quoting=csv.QUOTE_NONE)
-        missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+    seen = set()
+    with open(path, encoding="utf-8", newline="\n") as handle:
+        header = handle.readline().rstrip("\r\n").split("\t")
+        missing = [name for name in NEEDED if name not in header]
         if missing:
             raise ListError(f"{path}: no column {', '.join(missing)}; needed: {', '.join(NEEDED)}")
-        for row in reader:
+        columns = [(name, header.index(name), kinds[name]) for name in header if name in kinds]
+        for number, line in enumerate(handle, 2):
+            cells = line.rstrip("\r\n").split("\t")
+            if cells == [""]:
+                continue
             try:
-                values = {k: kinds[k](v) for k, v in row.items() if k in kinds and v is not None}
+                values = {k: kind(cells[i]) for k, i, kind in columns if i < len(cells)}
                 sample = Sample(**values)
             except (TypeError, ValueError) as error:
-                raise ListError(f"{path}:{reader.line_num}: {error}") from error
+                raise ListError(f"{path}:{number}: {error}") from error
             if sample.id in seen:
-                raise ListError(f"{path}:{reader.line_num}: id {sample.id!r} stands twice")
+                raise ListError(f"{path}:{number}: id {sample.id!r} stands twice")
             seen.add(sample.id)
-            samples.append(sample)
-    return samples
+            yield sample
+    if not seen:
+        raise ListError(f"{path}: the list names no sample; at least one line is needed")
+
+
+def read_meta(path: str | Path) -> list[Sample]:
+    """All of :func:`iter_meta` at once."""
+    return list(iter_meta(path))

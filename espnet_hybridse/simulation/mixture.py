@@ -1,12 +1,12 @@
 """Step two of the simulation for one sample: from its parameters to noisy and clean waveforms."""
 
-from functools import lru_cache
-
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
-from espnet_hybridse.audio import BadAudio, check_audio
+from espnet_hybridse.audio import BadAudio, check_audio, check_rate
+from espnet_hybridse.simulation.cache import AudioCache, process_cache
 from espnet_hybridse.simulation.distortions import parse_distortions
+from espnet_hybridse.simulation.draw import Drawn
 from espnet_hybridse.simulation.meta import Sample
 from espnet_hybridse.simulation.noise import AdditiveNoise
 from espnet_hybridse.simulation.reverberation import Reverberation
@@ -15,8 +15,6 @@ from espnet_hybridse.simulation.wind import WindNoise
 
 PEAK = 0.9
 """Peak of the louder of noisy and clean, as in the challenge's data."""
-
-cached_rir = lru_cache(maxsize=64)(read_rir)
 
 
 class BadSource(BadAudio):
@@ -30,52 +28,97 @@ class BadSource(BadAudio):
 def simulate(sample: Sample, sources: Sources) -> tuple[np.ndarray, np.ndarray]:
     """Return noisy and clean, both (length,) float32 at sample.fs, under one gain.
 
-    Order: high-pass, room, noise or wind, then the further distortions as they are listed.
-
     Raises:
         BadSource: a source is unreadable, silent, too short, multichannel or with NaN; or the
-            parameters name a source or a distortion that is not known.
+            parameters name a rate, a source or a distortion that is not known.
     """
-    fs = sample.fs
-    rng = np.random.default_rng(sample.seed)
-    speech = _read(sources.speech, sample.speech_uid, read_speech, fs, sample.length)
-    if sample.highpass_hz > 0:
-        speech = highpass(speech, fs, sample.highpass_hz)
-    clean = noisy = speech
-    if sample.rir_uid != "none":
-        rir = _read(sources.rir, sample.rir_uid, cached_rir, fs)
-        noisy, clean = Reverberation(sample.early_ms).apply(speech, fs, rir)
+    cache = process_cache()
     try:
+        fs = check_rate(sample.fs)
         distortions = parse_distortions(sample.augmentation)
-        noise_kind = AdditiveNoise(sample.snr_dB)
+        path = _path((sources.speech,), sample.speech_uid)
+        speech = read_speech(path, fs, sample.length, cache)
+    except BadSource:
+        raise
+    except BadAudio as error:
+        raise BadSource(path, error) from error
     except ValueError as error:
         raise BadSource("-", error) from error
-    winds = [distortion for distortion in distortions if isinstance(distortion, WindNoise)]
-    table = sources.wind if winds else sources.noise
-    noise = _read(table, sample.noise_uid, read_segment, fs, sample.length, rng)
-    noise = noise_kind.scaled(noisy, fs, noise)
-    noisy = winds[0].apply(noisy, fs, noise) if winds else noisy + noise
-    for distortion in distortions:
-        if not isinstance(distortion, WindNoise):
-            noisy = distortion.apply(noisy, fs)
-    gain = np.float32(PEAK / max(np.abs(noisy).max(), np.abs(clean).max(), 1e-10))
+    drawn = Drawn(sample.noise_uid, sample.snr_dB, sample.rir_uid, distortions)
+    rng = np.random.default_rng(sample.seed)
     try:
-        return check_audio(noisy * gain, fs), check_audio(clean * gain, fs)
-    except BadAudio as error:
-        raise BadSource(sources.speech[sample.speech_uid][1], f"result: {error}") from error
+        speech = highpass(speech, fs, sample.highpass_hz)
+        return degrade(speech, fs, drawn, sample.early_ms, sources, rng, cache)
+    except BadSource:
+        raise
+    except ValueError as error:
+        raise BadSource(path, f"result: {error}") from error
+
+
+def degrade(
+    speech: np.ndarray,
+    fs: int,
+    drawn: Drawn,
+    early_ms: float,
+    sources: Sources,
+    rng: np.random.Generator,
+    cache: AudioCache,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Degrade speech (T,) at `fs` Hz: noisy and clean, both (T,) float32, under one gain.
+
+    Order: room, noise or wind, then the further distortions as they are listed.
+
+    Args:
+        early_ms: what the target keeps of the room after the direct path.
+
+    Raises:
+        BadSource: a source cannot be used, or is in no list.
+        BadAudio: the result is silent or not finite.
+    """
+    clean = noisy = speech
+    if drawn.rir_uid != "none":
+        path = _path((sources.rir,), drawn.rir_uid)
+        room = _make(path, lambda: Reverberation(read_rir(path, fs, cache), early_ms))
+        if room.direct >= speech.size:
+            raise BadSource(
+                path,
+                f"room response's direct path comes after {room.direct / fs:.2f} s, the speech "
+                f"lasts {speech.size / fs:.2f} s",
+            )
+        noisy, clean = room.apply(speech, fs), room.target(speech, fs)
+    winds = [distortion for distortion in drawn.distortions if isinstance(distortion, WindNoise)]
+    others = [distortion for distortion in drawn.distortions if distortion not in winds]
+    tables = (sources.wind, sources.noise) if winds else (sources.noise, sources.wind)
+    path = _path(tables, drawn.noise_uid)
+    recording = _make(path, lambda: read_segment(path, fs, speech.size, rng, cache))
+    if winds:
+        noise = winds[0].mixed_with(recording, drawn.snr_db)
+    else:
+        noise = AdditiveNoise(drawn.snr_db, recording)
+    for distortion in (noise, *others):
+        noisy = distortion.apply(noisy, fs, rng)
+    gain = np.float32(PEAK / max(np.abs(noisy).max(), np.abs(clean).max(), 1e-10))
+    return check_audio(noisy * gain, fs), check_audio(clean * gain, fs)
 
 
 def highpass(speech: np.ndarray, fs: int, corner_hz: float) -> np.ndarray:
-    """Zero-phase Butterworth high-pass (order 8 in all) of (T,) at `fs` Hz: (T,) float32."""
+    """Zero-phase Butterworth high-pass (order 8 in all) of (T,) at `fs` Hz, float32; 0: none."""
+    if corner_hz <= 0:
+        return speech
     sos = butter(4, corner_hz, "highpass", fs=fs, output="sos")
     return sosfiltfilt(sos, speech).astype(np.float32)
 
 
-def _read(table: dict[str, tuple[int, str]], uid: str, reader, *args) -> np.ndarray:
-    if uid not in table:
-        raise BadSource("-", f"{uid!r} is in none of the source lists")
-    path = table[uid][1]
+def _path(tables: tuple[dict[str, tuple[int, str]], ...], uid: str) -> str:
+    for table in tables:
+        if uid in table:
+            return table[uid][1]
+    raise BadSource("-", f"{uid!r} is in none of the source lists")
+
+
+def _make(path: str, make):
+    """What `make` gives; its complaint becomes one about `path`."""
     try:
-        return reader(path, *args)
-    except BadAudio as error:
+        return make()
+    except ValueError as error:
         raise BadSource(path, error) from error

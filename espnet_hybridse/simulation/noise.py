@@ -1,6 +1,6 @@
 """Additive noise at an SNR counted over the parts that are not silent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,22 +11,46 @@ ACTIVE_SHARE = 0.01
 
 @dataclass(frozen=True)
 class AdditiveNoise:
-    """Noise added so that active speech stands `snr_db` above active noise."""
+    """Noise added so that active speech stands `snr_db` above active noise.
+
+    noise: (N,) at the speech's rate, of any length
+    """
 
     snr_db: float
+    noise: np.ndarray = field(compare=False, repr=False)
 
     def __post_init__(self):
         if not -60 <= self.snr_db <= 100:
             raise ValueError(f"noise: snr_db={self.snr_db}; accepted: -60 to 100 dB")
+        if self.noise.ndim != 1 or not self.noise.size:
+            raise ValueError(f"noise: shape {self.noise.shape}; accepted: (N,), N >= 1")
 
-    def apply(self, speech: np.ndarray, fs: int, noise: np.ndarray) -> np.ndarray:
-        """Return speech (T,) plus noise (T,) scaled to the SNR, float32, at `fs` Hz."""
-        return speech + self.scaled(speech, fs, noise)
+    def apply(
+        self, speech: np.ndarray, fs: int, rng: np.random.Generator | None = None
+    ) -> np.ndarray:
+        """Return speech (T,) plus a stretch of the noise at the SNR, float32, at `fs` Hz."""
+        return speech + scale_noise(
+            speech, fit_noise(self.noise, speech.size, rng), fs, self.snr_db
+        )
 
-    def scaled(self, speech: np.ndarray, fs: int, noise: np.ndarray) -> np.ndarray:
-        """The noise (T,) at the level it has in the mixture, float32."""
-        ratio = active_power(speech, fs) / max(active_power(noise, fs), 1e-20)
-        return (noise * np.sqrt(ratio * 10 ** (-self.snr_db / 10))).astype(np.float32)
+
+def fit_noise(noise: np.ndarray, length: int, rng: np.random.Generator | None) -> np.ndarray:
+    """(length,) of noise (N,): a random stretch of a longer one, a shorter one repeated.
+
+    Without `rng` the stretch begins at the noise's start.
+    """
+    if noise.size == length:
+        return noise
+    if noise.size > length:
+        start = 0 if rng is None else int(rng.integers(noise.size - length))
+        return noise[start : start + length]
+    return np.resize(np.roll(noise, 0 if rng is None else -int(rng.integers(noise.size))), length)
+
+
+def scale_noise(speech: np.ndarray, noise: np.ndarray, fs: int, snr_db: float) -> np.ndarray:
+    """The noise (T,) at the level it has `snr_db` below speech (T,), float32."""
+    ratio = active_power(speech, fs) / max(active_power(noise, fs), 1e-20)
+    return (noise * np.sqrt(ratio * 10 ** (-snr_db / 10))).astype(np.float32)
 
 
 def active_power(wav: np.ndarray, fs: int) -> float:

@@ -25,8 +25,10 @@ class PacketLoss:
             f"packet_duration_ms={self.packet_duration_ms})"
         )
 
-    def apply(self, speech: np.ndarray, fs: int) -> np.ndarray:
-        """Zero the lost packets of (T,) at `fs` Hz in a copy: (T,) float32."""
+    def apply(
+        self, speech: np.ndarray, fs: int, rng: np.random.Generator | None = None
+    ) -> np.ndarray:
+        """Zero the lost packets of (T,) at `fs` Hz in a copy, float32; `rng` plays no part."""
         lossy = np.array(speech, dtype=np.float32)
         for index in self.packet_loss_indices:
             start = index * self.packet_duration_ms * fs // 1000
@@ -43,9 +45,10 @@ def draw_lost_packets(
     challenge's generator lets runs overlap and overrun; ours is the stricter reading).
     """
     lost = int(round(packets * loss_rate))
-    runs = []
-    while sum(runs) < lost:
-        runs.append(min(int(rng.integers(1, max_consecutive + 1)), lost - sum(runs)))
+    runs, left = [], lost
+    while left > 0:
+        runs.append(min(int(rng.integers(1, max_consecutive + 1)), left))
+        left -= runs[-1]
     received = packets - lost
     # One run at most stands before each received packet or after the last.
     runs = runs[: received + 1]

@@ -1,25 +1,30 @@
-"""Rendering of a whole set: parallel, resumable, bad sources set aside."""
+"""Rendering of a whole set: parallel, resumable, bad sources set aside, a few samples at a time."""
 
+import filecmp
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from espnet_hybridse.audio import write_audio
-from espnet_hybridse.lists import Quarantine, write_list
-from espnet_hybridse.simulation.distortions import name_of
-from espnet_hybridse.simulation.meta import NO_TEXT, Sample, read_meta, write_meta
+from espnet_hybridse.lists import Quarantine
+from espnet_hybridse.simulation.executors import open_executor, run_all
+from espnet_hybridse.simulation.meta import Sample, iter_meta, write_meta
 from espnet_hybridse.simulation.mixture import BadSource, simulate
+from espnet_hybridse.simulation.progress import Progress
+from espnet_hybridse.simulation.rendered import (
+    RenderedFiles,
+    audio_bytes,
+    check_disk,
+    write_lists,
+)
 from espnet_hybridse.simulation.sources import Sources
-from espnet_hybridse.workers import worker_pool
+from espnet_hybridse.tokens.token_lists import Shard
 
 Row = tuple[str, str, str]
-BLOCK = 4096
-"""Samples handed to the workers at a time, so that a large set takes no memory here."""
 
 
 @dataclass(frozen=True)
@@ -39,106 +44,142 @@ class RenderSummary:
         )
 
 
-def write_parameters(samples: list[Sample], out: str | Path) -> None:
-    """Write out/meta.tsv; audio of samples whose parameters changed is removed first."""
+def write_parameters(samples: Iterable[Sample], out: str | Path) -> int:
+    """Write out/meta.tsv and return the number of samples.
+
+    Audio of samples whose parameters changed is removed first.
+    """
     path = Path(out) / "meta.tsv"
-    old = {sample.id: sample for sample in read_meta(path)} if path.is_file() else {}
-    new = {sample.id: sample for sample in samples}
-    if old == new:
-        return
-    stale = [sample for uid, sample in old.items() if new.get(uid) != sample]
-    for sample in stale:
-        Path(sample.noisy_path).unlink(missing_ok=True)
-        Path(sample.clean_path).unlink(missing_ok=True)
-    if stale:
-        logging.info("parameters of %d samples changed: rendered again", len(stale))
-    (Path(out) / "wav.scp").unlink(missing_ok=True)
-    write_meta(path, samples)
+    new = path.with_name(f".tmp-{os.getpid()}-meta.tsv")
+    try:
+        count = write_meta(new, samples)
+        if path.is_file() and filecmp.cmp(path, new, shallow=False):
+            return count
+        if path.is_file():
+            _remove_stale(path, new)
+        (path.parent / "wav.scp").unlink(missing_ok=True)
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+    return count
+
+
+def _remove_stale(old: Path, new: Path) -> None:
+    # Hashes instead of samples: a set may have millions.
+    kept = {sample.id: hash(sample) for sample in iter_meta(new)}
+    count = 0
+    for sample in iter_meta(old):
+        if kept.get(sample.id) != hash(sample):
+            Path(sample.noisy_path).unlink(missing_ok=True)
+            Path(sample.clean_path).unlink(missing_ok=True)
+            count += 1
+    if count:
+        logging.info("parameters of %d samples changed: rendered again", count)
 
 
 def render(
-    samples: list[Sample],
+    samples: Iterable[Sample],
     sources: Sources,
     out: str | Path,
     nj: int = 1,
-    bad_sources: list[Row] | None = None,
+    bad_sources: Iterable[Row] = (),
+    **options,
 ) -> RenderSummary:
-    """Render what is missing of `samples`, then write the lists of `out`.
+    """:func:`write_parameters`, then :func:`render_set`, which explains the arguments."""
+    write_parameters(samples, out)
+    return render_set(sources, out, nj, bad_sources, **options)
+
+
+def render_set(
+    sources: Sources,
+    out: str | Path,
+    nj: int = 1,
+    bad_sources: Iterable[Row] = (),
+    split: str | None = None,
+    executor: str = "processes",
+    scheduler: str | None = None,
+) -> RenderSummary:
+    """Render what is missing of out/meta.tsv, then write the lists of `out`.
 
     Each file is renamed into place, noisy after clean, so a sample is complete when its noisy
-    file exists. wav.scp is written last of all: it marks the set as finished.
+    file exists. wav.scp is written last of all: it marks the set as finished. With `split`, lists
+    are left to a later run without it, which also gives what failed another chance.
 
     Args:
         bad_sources: rows (uid, path, reason) found earlier, for the same quarantine.tsv.
+        split: "i/n": every n-th sample only, for array jobs.
+        executor, scheduler: see :func:`open_executor`.
+
+    Raises:
+        ListError: no meta.tsv, or it names nothing.
+        ValueError: a wrong split, executor or scheduler, or nothing could be rendered.
+        RuntimeError: the disk is too small.
     """
-    out = Path(out)
+    shard, out = Shard(split), Path(out)
     start = time.monotonic()
-    write_parameters(samples, out)
-    for folder in (out, out / "noisy", out / "clean"):
-        for leftover in folder.glob(".tmp-*"):
-            leftover.unlink(missing_ok=True)
-    missing = [sample for sample in samples if not is_rendered(sample)]
-    kept = len(samples) - len(missing)
-    if not missing and (out / "wav.scp").is_file():
-        return RenderSummary(0, kept, len(bad_sources or []), time.monotonic() - start)
-    quarantine = Quarantine(out / "quarantine.tsv")
-    quarantine.extend(bad_sources or [])
+    meta, bad_sources = out / "meta.tsv", list(bad_sources)
+    total, missing, needed = _survey(meta, shard)
+    kept = total - missing
+    if not missing and shard.whole and (out / "wav.scp").is_file():
+        return RenderSummary(0, kept, len(bad_sources), time.monotonic() - start)
+    check_disk(out, needed)
+    if shard.whole:
+        _remove_leftovers(out)
+    quarantine = Quarantine(out / f"quarantine{shard.suffix}.tsv")
+    quarantine.extend(bad_sources)
     rendered = 0
-    with tqdm(total=len(missing), desc=f"render {out.name}", unit="utt", disable=None) as bar:
-        for bad in _render_all(missing, sources, nj):
-            bar.update()
+    todo = ((sample, sources.only(sample)) for sample in _missing(meta, shard))
+    parallel = missing > 1 and (nj > 1 or executor != "processes")
+    pool = open_executor(executor, nj, scheduler) if parallel else nullcontext()
+    with pool as workers, Progress(missing, f"render {out.name}{shard.suffix}") as progress:
+        for bad in run_all(render_samples, todo, missing, workers, nj):
+            progress.update()
             if bad:
                 quarantine.add(*bad)
             else:
                 rendered += 1
     # A set that stage 3 has cleaned stays cleaned when there was nothing new to render.
-    if rendered or not (out / "wav.scp").is_file():
-        write_lists([sample for sample in samples if is_rendered(sample)], out)
+    if shard.whole and (rendered or not (out / "wav.scp").is_file()):
+        files = RenderedFiles()
+        if not any(map(files.has, iter_meta(meta))):
+            raise ValueError(f"{out}: no sample could be rendered; {quarantine.path} says why")
+        write_lists(filter(files.has, iter_meta(meta)), out)
+        for part in out.glob("quarantine.*of*.tsv"):
+            part.unlink()
     return RenderSummary(rendered, kept, quarantine.count, time.monotonic() - start)
 
 
-def is_rendered(sample: Sample) -> bool:
-    """Whether both audio files of a sample are in place."""
-    return os.path.exists(sample.noisy_path) and os.path.exists(sample.clean_path)
+def _survey(meta: Path, shard: Shard) -> tuple[int, int, float]:
+    """Samples of this job, those among them that are missing, and bytes missing in all jobs."""
+    files = RenderedFiles()
+    total = missing = 0
+    needed = 0.0
+    for number, sample in enumerate(iter_meta(meta)):
+        mine = number % shard.count == shard.index - 1
+        total += mine
+        if not files.has(sample):
+            missing += mine
+            needed += audio_bytes(sample)
+    return total, missing, needed
 
 
-def write_lists(samples: list[Sample], out: str | Path) -> None:
-    """Write the Kaldi-style lists of `samples`; wav.scp comes last."""
-    lists: dict[str, dict[str, object]] = {
-        "spk1.scp": {sample.id: sample.clean_path for sample in samples},
-        "utt2fs": {sample.id: sample.fs for sample in samples},
-        "utt2spk": {sample.id: sample.speech_sid for sample in samples},
-        "utt2lang": {sample.id: sample.lang for sample in samples},
-        "text": {sample.id: sample.text for sample in samples if sample.text != NO_TEXT},
-        "speech_length.scp": {sample.id: sample.length for sample in samples},
-        "utt2distortion": {sample.id: distortion_label(sample) for sample in samples},
-        "wav.scp": {sample.id: sample.noisy_path for sample in samples},
-    }
-    for name, table in lists.items():
-        write_list(Path(out) / name, table)
+def _missing(meta: Path, shard: Shard) -> Iterator[Sample]:
+    files = RenderedFiles()
+    for number, sample in enumerate(iter_meta(meta)):
+        if number % shard.count == shard.index - 1 and not files.has(sample):
+            yield sample
 
 
-def distortion_label(sample: Sample) -> str:
-    """Names of all distortions of a sample, such as `noise+reverberation+codec`."""
-    names = [name_of(part) for part in sample.augmentation.split("/")]
-    names = [name for name in names if name not in ("", "none")]
-    if "wind_noise" not in names:
-        names.insert(0, "noise")
-    if sample.rir_uid != "none":
-        names.insert(1, "reverberation")
-    return "+".join(names)
+def _remove_leftovers(out: Path) -> None:
+    """Delete temporary files of killed runs; not in array jobs, whose neighbours are writing."""
+    for pattern in (".tmp-*", "noisy/.tmp-*", "clean/.tmp-*", "noisy/*/.tmp-*", "clean/*/.tmp-*"):
+        for leftover in out.glob(pattern):
+            leftover.unlink(missing_ok=True)
 
 
-def _render_all(samples: list[Sample], sources: Sources, nj: int) -> Iterator[Row | None]:
-    if nj <= 1 or len(samples) < 2:
-        for sample in samples:
-            yield render_sample(sample, sources)
-        return
-    chunk = max(1, min(16, len(samples) // (8 * nj)))
-    with worker_pool(nj) as pool:
-        for start in range(0, len(samples), BLOCK):
-            block = samples[start : start + BLOCK]
-            yield from pool.map(render_sample, block, map(sources.only, block), chunksize=chunk)
+def render_samples(tasks: list[tuple[Sample, Sources]]) -> list[Row | None]:
+    """Render several samples; a bad source comes back as a quarantine row."""
+    return [render_sample(sample, sources) for sample, sources in tasks]
 
 
 def render_sample(sample: Sample, sources: Sources) -> Row | None:

@@ -1,12 +1,15 @@
 """The source folder of a set: lists of speech, noise, wind and room responses."""
 
-from dataclasses import dataclass
+import logging
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from espnet_hybridse.audio import (
+    RATES,
     SILENCE_PEAK,
     BadAudio,
     check_audio,
@@ -15,15 +18,30 @@ from espnet_hybridse.audio import (
     resample,
 )
 from espnet_hybridse.lists import ListError, read_list, read_sources
+from espnet_hybridse.simulation.cache import AudioCache
 from espnet_hybridse.simulation.config import SimulationConfig
 from espnet_hybridse.simulation.meta import Sample
 
+WHOLE_SECONDS = 30.0
+"""Noises up to this long are read and kept whole."""
+
 Table = dict[str, tuple[int, str]]
+
+NAMES = {
+    "speech": ("speech.scp", "speech_sources.scp"),
+    "noise": ("noise.scp", "noise_scoures.scp"),
+    "wind": ("wind.scp", "wind_noise_scoures.scp"),
+    "rir": ("rir.scp", "rirs.scp"),
+}
+"""File of each list: ours, and that of the challenge's train_sources, spelt as it is there."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """uid -> (fs in Hz, path) for each kind, and uid -> value for the speech's labels."""
+    """uid -> (fs in Hz, path) for each kind, and uid -> value for the speech's labels.
+
+    lengths: samples of each speech file at its own rate, where a list says so; else empty
+    """
 
     speech: Table
     noise: Table
@@ -32,37 +50,48 @@ class Sources:
     utt2spk: dict[str, str]
     text: dict[str, str]
     utt2lang: dict[str, str]
+    lengths: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> "Sources":
-        """Read `{speech,noise,wind,rir}.scp` (`uid fs path`), utt2spk, text and utt2lang.
+        """Read a source folder: ours (`hybridse prepare`), or the challenge's `train_sources`.
 
-        wind.scp, rir.scp, text and utt2lang may be missing.
+        Speech and noise lists must be there. Wind, room responses, text, utt2lang and
+        source_length.scp may be missing; without utt2spk every utterance is its own speaker.
 
         Raises:
-            ListError: a needed list is missing or malformed, or a speech uid has no speaker.
+            ListError: a needed list is missing, or one that is there is empty or malformed.
         """
         folder = Path(folder)
+        found = {
+            kind: next((folder / name for name in names if (folder / name).is_file()), None)
+            for kind, names in NAMES.items()
+        }
+        for kind in ("speech", "noise"):
+            if found[kind] is None:
+                raise ListError(
+                    f"{folder}: no {' or '.join(NAMES[kind])}; run 'hybridse prepare', or name a "
+                    "folder with the challenge's train_sources"
+                )
+        if not (folder / "utt2spk").is_file():
+            logging.warning("%s: no utt2spk; every utterance is its own speaker", folder)
 
-        def optional(read, name):
-            return read(folder / name) if (folder / name).is_file() else {}
+        def labels(name: str) -> dict[str, str]:
+            return read_list(folder / name) if (folder / name).is_file() else {}
 
-        sources = cls(
-            speech=read_sources(folder / "speech.scp"),
-            noise=read_sources(folder / "noise.scp"),
-            wind=optional(read_sources, "wind.scp"),
-            rir=optional(read_sources, "rir.scp"),
-            utt2spk=read_list(folder / "utt2spk"),
-            text=optional(read_list, "text"),
-            utt2lang=optional(read_list, "utt2lang"),
-        )
-        missing = sorted(set(sources.speech) - set(sources.utt2spk))
-        if missing:
+        lengths = labels("source_length.scp")
+        bad = next((uid for uid, length in lengths.items() if not length.isdigit()), None)
+        if bad is not None:
             raise ListError(
-                f"{folder}/utt2spk: no speaker for {len(missing)} uids of speech.scp, the first "
-                f"{missing[0]!r}; add a line 'uid speaker' for each"
+                f"{folder}/source_length.scp: {bad}: {lengths[bad]!r} is no number of samples"
             )
-        return sources
+        return cls(
+            **{kind: read_sources(path) if path else {} for kind, path in found.items()},
+            utt2spk=labels("utt2spk"),
+            text=labels("text"),
+            utt2lang=labels("utt2lang"),
+            lengths={uid: int(length) for uid, length in lengths.items()},
+        )
 
     def only(self, sample: Sample) -> "Sources":
         """The few entries that rendering `sample` needs, small enough to send to a worker."""
@@ -91,7 +120,7 @@ class SpeechPool:
 
 
 def scan_speech(sources: Sources, config: SimulationConfig) -> SpeechPool:
-    """Read every speech file's header.
+    """Find the speech that fits: by the list of lengths where there is one, else by the headers.
 
     Raises:
         ListError: no file is left between min_seconds and max_seconds.
@@ -99,24 +128,46 @@ def scan_speech(sources: Sources, config: SimulationConfig) -> SpeechPool:
     seconds, bad, outside = {}, [], 0
     for uid, (fs, path) in sorted(sources.speech.items()):
         try:
-            info = soundfile.info(path)
-        except (RuntimeError, OSError, TypeError) as error:
-            bad.append((uid, path, f"unreadable: {error}"))
+            frames = _frames(uid, fs, path, sources)
+            if fs < RATES[0] and not config.allow_upsampling:
+                raise BadAudio(f"rate {fs} Hz is below {RATES[0]} Hz, the lowest of the set")
+        except BadAudio as error:
+            bad.append((uid, path, str(error)))
             continue
-        if info.samplerate != fs:
-            bad.append((uid, path, f"the list says {fs} Hz, the file {info.samplerate} Hz"))
-        elif info.channels != 1:
-            bad.append((uid, path, f"{info.channels} channels, expected 1"))
-        elif config.min_seconds <= info.duration <= config.max_seconds:
-            seconds[uid] = info.frames / fs
+        if config.min_seconds <= frames / fs <= config.max_seconds:
+            seconds[uid] = frames / fs
         else:
             outside += 1
     if not seconds:
         raise ListError(
             f"no speech to simulate from: {len(bad)} bad files, {outside} outside "
-            f"{config.min_seconds}-{config.max_seconds} s, of {len(sources.speech)} in speech.scp"
+            f"{config.min_seconds}-{config.max_seconds} s, of {len(sources.speech)} in the list"
+            + "".join(f"; the first: {path}: {reason}" for _, path, reason in bad[:1])
         )
     return SpeechPool(seconds, bad, outside)
+
+
+def _frames(uid: str, fs: int, path: str, sources: Sources) -> int:
+    """Length in samples of one speech file; BadAudio says why it cannot be used."""
+    if sources.utt2spk and uid not in sources.utt2spk:
+        raise BadAudio("uid has no speaker in utt2spk")
+    if fs < 1:
+        raise BadAudio(f"rate {fs} Hz")
+    if sources.lengths:
+        if uid not in sources.lengths:
+            raise BadAudio("uid has no length in source_length.scp")
+        return sources.lengths[uid]
+    try:
+        info = soundfile.info(path)
+    except (RuntimeError, OSError, TypeError) as error:
+        raise BadAudio(f"unreadable: {error}") from error
+    if info.samplerate != fs:
+        raise BadAudio(f"the list says {fs} Hz, the file {info.samplerate} Hz")
+    if info.channels != 1:
+        raise BadAudio(f"{info.channels} channels, expected 1")
+    if not info.frames:
+        raise BadAudio("empty: the file holds no sample")
+    return info.frames
 
 
 def serves(source_fs: int, fs: int) -> bool:
@@ -124,60 +175,84 @@ def serves(source_fs: int, fs: int) -> bool:
     return source_fs >= min(fs, 44100)
 
 
-def read_speech(path: str, fs: int, length: int) -> np.ndarray:
+def read_speech(path: str, fs: int, length: int, cache: AudioCache) -> np.ndarray:
     """Read speech as (length,) float32 at `fs` Hz.
 
     Raises:
         BadAudio: unfit, or more than 50 ms away from the length its header promised.
     """
-    wav, source_fs = read_audio(path)
-    wav = resample(wav, source_fs, fs)
+
+    def make() -> tuple[np.ndarray, int]:
+        wav, source_fs = read_audio(path)
+        return resample(wav, source_fs, fs), fs
+
+    wav, _ = cache.get(path, make, "speech", fs)
     if abs(wav.size - length) > 0.05 * fs:
         raise BadAudio(f"{wav.size / fs:.2f} s of audio, the list says {length / fs:.2f} s")
     return fit_length(wav, length)
 
 
-def read_segment(path: str, fs: int, length: int, rng: np.random.Generator) -> np.ndarray:
+def read_segment(
+    path: str, fs: int, length: int, rng: np.random.Generator, cache: AudioCache
+) -> np.ndarray:
     """Read a random stretch of noise as (length,) float32 at `fs` Hz; short files are repeated.
 
-    Only the stretch is read and resampled, so that hour-long recordings cost no more than short
-    ones. A silent stretch is drawn again, four times at most.
+    Only the stretch is resampled, and of long recordings only the stretch is read, so that
+    hour-long ones cost no more than short ones. A silent stretch is drawn again, four times at
+    most.
 
     Raises:
-        BadAudio: unreadable, multichannel, with NaN, or silent wherever it was read.
+        BadAudio: unreadable, multichannel, empty, with NaN, or silent wherever it was read.
     """
     try:
-        with soundfile.SoundFile(path) as file:
-            if file.channels != 1:
-                raise BadAudio(f"{file.channels} channels, expected 1")
-            need = -(-length * file.samplerate // fs)
+        whole, source_fs = cache.get(path, lambda: _read_noise(path), "noise")
+        with soundfile.SoundFile(path) if not whole.size else nullcontext() as file:
+            frames = file.frames if file else whole.size
+            need = -(-length * source_fs // fs)
             for _ in range(5):
-                if file.frames > need:
-                    file.seek(int(rng.integers(0, file.frames - need)))
-                    wav = file.read(need, dtype="float32")
+                if frames > need:
+                    start = int(rng.integers(0, frames - need))
+                    if file:
+                        file.seek(start)
+                    wav = file.read(need, dtype="float32") if file else whole[start : start + need]
                 else:
-                    file.seek(0)
-                    wav = check_audio(file.read(dtype="float32"), file.samplerate)
+                    wav = check_audio(file.read(dtype="float32") if file else whole, source_fs)
                     wav = np.resize(np.roll(wav, -int(rng.integers(0, wav.size))), need)
                 if not np.isfinite(wav).all():
                     raise BadAudio("NaN or Inf samples")
                 if wav.size and np.abs(wav).max() >= SILENCE_PEAK:
-                    return fit_length(resample(wav, file.samplerate, fs), length)
+                    return fit_length(resample(wav, source_fs, fs), length)
     except (RuntimeError, OSError, TypeError) as error:
         raise BadAudio(f"unreadable: {error}") from error
     raise BadAudio("silent in five stretches")
 
 
-def read_rir(path: str, fs: int) -> np.ndarray:
-    """Read a room response's first channel as (T,) float32 at `fs` Hz, however short.
+def _read_noise(path: str) -> tuple[np.ndarray, int]:
+    """A recording of up to WHOLE_SECONDS, or nothing of a longer one, and its rate in Hz."""
+    with soundfile.SoundFile(path) as file:
+        if file.channels != 1:
+            raise BadAudio(f"{file.channels} channels, expected 1")
+        if not file.frames:
+            raise BadAudio("empty: the file holds no sample")
+        if file.frames > WHOLE_SECONDS * file.samplerate:
+            return np.zeros(0, np.float32), file.samplerate
+        return file.read(dtype="float32"), file.samplerate
+
+
+def read_rir(path: str, fs: int, cache: AudioCache) -> np.ndarray:
+    """Read a room response's first channel as (R,) float32 at `fs` Hz, however short.
 
     Raises:
         BadAudio: unreadable, empty, silent, or with NaN.
     """
-    try:
-        rir, source_fs = soundfile.read(path, dtype="float32", always_2d=True)
-    except (RuntimeError, OSError, TypeError) as error:
-        raise BadAudio(f"unreadable: {error}") from error
-    if not (rir.size and np.isfinite(rir).all() and np.abs(rir[:, 0]).max() > SILENCE_PEAK):
-        raise BadAudio("room response is empty, silent, or has NaN or Inf samples")
-    return resample(rir[:, 0], source_fs, fs)
+
+    def make() -> tuple[np.ndarray, int]:
+        try:
+            rir, source_fs = soundfile.read(path, dtype="float32", always_2d=True)
+        except (RuntimeError, OSError, TypeError) as error:
+            raise BadAudio(f"unreadable: {error}") from error
+        if not (rir.size and np.isfinite(rir).all() and np.abs(rir[:, 0]).max() > SILENCE_PEAK):
+            raise BadAudio("room response is empty, silent, or has NaN or Inf samples")
+        return resample(rir[:, 0], source_fs, fs), fs
+
+    return cache.get(path, make, "rir", fs)[0]

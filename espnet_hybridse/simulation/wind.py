@@ -1,10 +1,12 @@
 """Wind noise: a generator, the side-chain compressor, and the mixing with speech."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.signal import lfilter
+
+from espnet_hybridse.simulation.noise import fit_noise, scale_noise
 
 CORNER_HZ = 60.0
 GUST_RATE_HZ = 4.0
@@ -66,6 +68,8 @@ class WindNoise:
     attack, release: time constants in ms
     sc_gain: gain of the wind in the side chain
     clipping, clipping_threshold: clip the mixture at this share of its own extrema
+    snr_db, wind: active speech above active wind before the compressor, and a recording (N,) at
+        the speech's rate; `mixed_with` sets them
     """
 
     threshold: float
@@ -75,6 +79,8 @@ class WindNoise:
     sc_gain: float
     clipping: bool
     clipping_threshold: float
+    snr_db: float = field(default=0.0, compare=False)
+    wind: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self):
         if not (0 < self.threshold <= 1 and self.ratio >= 1):
@@ -91,6 +97,8 @@ class WindNoise:
             raise ValueError(
                 f"wind_noise: clipping_threshold={self.clipping_threshold}; accepted: 0 to 1"
             )
+        if not -60 <= self.snr_db <= 100:
+            raise ValueError(f"wind_noise: snr_db={self.snr_db}; accepted: -60 to 100 dB")
 
     def __str__(self) -> str:
         return (
@@ -99,8 +107,21 @@ class WindNoise:
             f"clipping_threshold={self.clipping_threshold})"
         )
 
-    def apply(self, speech: np.ndarray, fs: int, wind: np.ndarray) -> np.ndarray:
-        """Mix speech (T,) and wind (T,), already scaled to its SNR, at `fs` Hz: (T,) float32."""
+    def mixed_with(self, wind: np.ndarray, snr_db: float) -> "WindNoise":
+        """The same parameters with a recording and its SNR in dB."""
+        return replace(self, wind=wind, snr_db=snr_db)
+
+    def apply(
+        self, speech: np.ndarray, fs: int, rng: np.random.Generator | None = None
+    ) -> np.ndarray:
+        """Mix speech (T,) at `fs` Hz and a stretch of the wind: (T,) float32.
+
+        Raises:
+            ValueError: there is no recording.
+        """
+        if self.wind is None:
+            raise ValueError("wind_noise: no recording; give one with mixed_with(wind, snr_db)")
+        wind = scale_noise(speech, fit_noise(self.wind, speech.size, rng), fs, self.snr_db)
         # The compressor's threshold is absolute, so both signals are brought to full scale first.
         peak = max(np.abs(speech).max(), np.abs(wind).max(), 1e-10) / 0.9
         level = self.sc_gain / peak * _envelope(wind, fs, self.attack, self.release)
