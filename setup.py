@@ -54,6 +54,10 @@ EXTRAS = {
         "tensorboard",
         "torch-stoi>=0.2",
     ],
+    # Rendering on a cluster: `hybridse simulate --executor dask`.
+    "dask": ["distributed>=2024.8", "dask-jobqueue>=0.8.5"],
+    # What `hybridse bench simulate` compares with; it also takes the ffmpeg program if there.
+    "bench": ["librosa", "resampy>=0.4.3", "av"],
     "test": ["pytest"],
 }
 EXTRAS["dev"] = EXTRAS["test"] + ["ruff"]

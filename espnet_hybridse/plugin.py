@@ -5,6 +5,7 @@ from typing import Dict
 from espnet2.tasks import enh
 from espnet2.train.class_choices import ClassChoices
 
+from espnet_hybridse.data.dynamic import UrgentDynamicPreprocessor
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
 from espnet_hybridse.discriminative.tfgridnet_sfi import TFGridNetSFI
 from espnet_hybridse.fusion.uses_fusion import USESFusion
@@ -17,9 +18,11 @@ from espnet_hybridse.losses.sqa import SQALoss
 from espnet_hybridse.losses.time_l1 import TimeL1
 from espnet_hybridse.losses.token_nll import TokenNLL
 
+PREPROCESSORS = {"hybridse": HybridPreprocessor, "urgent_dynamic": UrgentDynamicPreprocessor}
+
 
 def register() -> None:
-    """Add the separators, criterions and the preprocessor to `espnet2.tasks.enh`.
+    """Add the separators, criterions and preprocessors to `espnet2.tasks.enh`.
 
     Calling it again changes nothing.
 
@@ -43,7 +46,7 @@ def register() -> None:
             "token_nll": TokenNLL,
         },
     )
-    add_choices(enh.preprocessor_choices, {"hybridse": HybridPreprocessor})
+    add_choices(enh.preprocessor_choices, PREPROCESSORS)
 
 
 def add_choices(choices: ClassChoices, classes: Dict[str, type]) -> None:

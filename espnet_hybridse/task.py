@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import Callable, Optional, Tuple
 
 import torch
-from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from espnet2.tasks import enh
 from espnet2.tasks.enh import EnhancementTask
 from espnet2.torch_utils.initialize import initialize
 from espnet2.train.preprocessor import AbsPreprocessor
 from espnet2.utils.get_default_kwargs import get_default_kwargs
 
+from espnet_hybridse.data.epochs import EpochIterFactory
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
 from espnet_hybridse.data.sampler import RateGroupedSampler
 from espnet_hybridse.inference.loading import found_branches, load_model
 from espnet_hybridse.lists import read_list
 from espnet_hybridse.model import HybridEnhancementModel
-from espnet_hybridse.plugin import register
+from espnet_hybridse.plugin import PREPROCESSORS, register
 from espnet_hybridse.trainer import HybridTrainer
 
 # The children that ESPnet spawns for distributed training import this module: they, too, need
@@ -61,9 +61,10 @@ class HybridEnhancementTask(EnhancementTask):
 
     @classmethod
     def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Optional[Callable]:
-        if args.preprocessor != "hybridse":
+        if args.preprocessor not in PREPROCESSORS:
             return super().build_preprocess_fn(args, train)
-        preprocessor: AbsPreprocessor = HybridPreprocessor(train=train, **args.preprocessor_conf)
+        cls_of = PREPROCESSORS[args.preprocessor]
+        preprocessor: AbsPreprocessor = cls_of(train=train, **args.preprocessor_conf)
         return preprocessor
 
     @classmethod
@@ -139,7 +140,12 @@ class HybridEnhancementTask(EnhancementTask):
             shards=shards,
         )
         logging.info(f"[{mode}] {sampler.summary()}")
-        return SequenceIterFactory(
+        if args.preprocessor == "urgent_dynamic" and iter_options.max_cache_size > 0:
+            raise ValueError(
+                f"max_cache_size={iter_options.max_cache_size} would repeat the first epoch's "
+                "noise for ever; with preprocessor: urgent_dynamic it must be 0"
+            )
+        return EpochIterFactory(
             dataset=cls.build_dataset(args, iter_options),
             batches=sampler,
             seed=args.seed,

@@ -90,7 +90,10 @@ class TrainingRun:
             for name in STREAMS[self.branch]
             if name == "tokens" or not (self.on_the_fly or name[len("speech_") :] in self.unfreeze)
         ]
-        for name in ("speech_mix", "speech_ref1", "fs", *dumped):
+        # Noise that is drawn in training needs dry speech alone; validation stays rendered.
+        dynamic = read_yaml(self.config).get("preprocessor") == "urgent_dynamic"
+        mixed = () if dynamic and dataset == self.train else ("speech_mix",)
+        for name in (*mixed, "speech_ref1", "fs", *dumped):
             path, kind, stage = files[name]
             if not path.is_file():
                 raise ListError(f"{path}: no such list; run stage {stage} first")

@@ -11,7 +11,6 @@ import soundfile
 from espnet_hybridse.cli.main import main
 from espnet_hybridse.data.corpus import packages
 from espnet_hybridse.data.corpus.folder import find_folder_speech
-from espnet_hybridse.data.corpus.generated import generate_stationary
 from espnet_hybridse.data.corpus.noise import find_noise, split_recordings
 from espnet_hybridse.data.corpus.noise_pieces import make_pieces
 from espnet_hybridse.data.corpus.prepare import Options, prepare
@@ -21,6 +20,7 @@ from espnet_hybridse.data.corpus.sentences import Utterance, make_utterances
 from espnet_hybridse.data.corpus.speech import find_speech
 from espnet_hybridse.data.corpus.split import SETS, assign_speakers, drop_shared_prompts
 from espnet_hybridse.lists import read_list, read_sources
+from espnet_hybridse.simulation.generated import generate_stationary
 
 
 def word(seconds: float, fs: int, seed: int) -> np.ndarray:

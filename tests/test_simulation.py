@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from simulation_sources import make_sources, voice
 
 from espnet_hybridse.audio import RATES
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.lists import ListError, read_list
+from espnet_hybridse.lists import ListError, read_list, read_sources
 from espnet_hybridse.simulation.bandwidth import RESAMPLERS, BandwidthLimitation
 from espnet_hybridse.simulation.check import check_sets
 from espnet_hybridse.simulation.clipping import Clipping
@@ -47,49 +48,6 @@ DISTORTIONS = [
     Clipping(0.05, 0.93),
     PacketLoss((0, 3, 4), 20),
 ]
-
-
-def voice(seconds: float, fs: int, seed: int = 0) -> np.ndarray:
-    """Harmonics with a moving pitch plus noise, in syllables: (T,) float32."""
-    rng = np.random.default_rng(seed)
-    times = np.arange(int(seconds * fs)) / fs
-    phase = 2 * np.pi * np.cumsum(120 + 25 * np.sin(2 * np.pi * 1.3 * times)) / fs
-    tones = sum(np.sin(k * phase + rng.uniform(0, 6)) / k**0.7 for k in range(1, 28))
-    wav = (tones + 0.6 * rng.standard_normal(times.size)) * np.clip(
-        np.sin(2 * np.pi * 2.5 * times + seed), 0, 1
-    )
-    return (0.3 * wav / np.abs(wav).max()).astype(np.float32)
-
-
-def make_sources(folder: Path, seed: int, num: int = 6) -> Path:
-    """A source folder of synthetic audio at 48, 44.1 and 16 kHz."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True)
-    lists = {"speech": [], "noise": [], "wind": [], "rir": []}
-
-    def put(kind: str, uid: str, wav: np.ndarray, fs: int) -> None:
-        path = folder / f"{uid}.wav"
-        soundfile.write(path, wav, fs)
-        lists[kind].append(f"{uid} {fs} {path}")
-
-    for index in range(num):
-        fs = (48000, 44100, 16000)[index % 3]
-        put("speech", f"s{seed}_{index}", voice(rng.uniform(0.6, 1.2), fs, seed + index), fs)
-    for index, seconds in enumerate((0.3, 3.0)):
-        noise = 0.1 * rng.standard_normal(int(seconds * 48000))
-        put("noise", f"n{seed}_{index}", noise, 48000)
-    put("wind", f"wind_noise{seed}", generate_wind(2.0, 48000, rng), 48000)
-    for fs in (48000, 16000):
-        rir = rng.standard_normal(fs // 4) * np.exp(-np.arange(fs // 4) / (0.05 * fs)) * 0.05
-        rir[: fs // 100] = 0
-        rir[fs // 100] = 0.5
-        put("rir", f"r{seed}_{fs}", rir, fs)
-    for kind, lines in lists.items():
-        (folder / f"{kind}.scp").write_text("\n".join(lines) + "\n")
-    uids = [f"s{seed}_{index}" for index in range(num)]
-    (folder / "utt2spk").write_text("".join(f"{uid} spk{seed}\n" for uid in uids))
-    (folder / "text").write_text("".join(f"{uid} some words\n" for uid in uids))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -480,3 +438,42 @@ def test_leaks_are_taken_out_of_the_earlier_set(sets):
     assert report.faults == {"audio leak": 1}
     with pytest.raises(ValueError, match="speaker, utterance, noise, audio"):
         check_sets([train], allow_leaks=("voice",))
+
+
+def test_content_under_another_name_is_a_leak(tmp_path):
+    folders = [
+        make_sources(tmp_path / "data" / name, seed, num=3)
+        for name, seed in (("train", 21), ("test", 22))
+    ]
+    copied = Path(read_sources(folders[1] / "noise.scp")["n22_1"][1])
+    for line in (folders[0] / "noise.scp").read_text().splitlines():
+        Path(line.split()[2]).write_bytes(copied.read_bytes())
+    for folder in folders:
+        command = ["simulate", "--sources", str(folder), "--config", str(CONFIG), "--num", "4"]
+        assert main([*command, "--out", str(tmp_path / folder.name)]) == 0
+    train, test = check_sets([tmp_path / "train", tmp_path / "test"])
+    assert test.kept == 4
+    assert train.faults["content leak"] == train.total - train.kept > 0
+
+
+def test_check_renders_again_and_draws_the_snrs(tmp_path, capsys):
+    folder = make_sources(tmp_path / "data", 31, num=3)
+    out = tmp_path / "dump" / "train"
+    command = ["simulate", "--sources", str(folder), "--config", str(CONFIG), "--num", "5"]
+    assert main([*command, "--out", str(out)]) == 0
+    assert main(["check", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "5 of 5 rows rendered again to the same bytes" in text
+    assert "median" in text and "rates " in text
+    assert (tmp_path / "dump" / "snr.png").read_bytes()[:4] == b"\x89PNG"
+    sample = read_meta(out / "meta.tsv")[0]
+    wav, fs = soundfile.read(sample.noisy_path)
+    soundfile.write(sample.noisy_path, 0.5 * wav, fs)
+    assert main(["check", str(out)]) == 1
+    assert "samples differ by up to" in capsys.readouterr().out
+    loud = read_meta(out / "meta.tsv")[1]
+    soundfile.write(
+        loud.clean_path, np.clip(3 * soundfile.read(loud.clean_path)[0], -1, 1), loud.fs
+    )
+    assert check_sets([out])[0].faults == {"clean": 1}
+    assert "clipped" in (out / "quarantine.tsv").read_text()

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Dict, List
 
 import torch
@@ -36,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_gen(what.add_parser("gen", help=text, description=text, formatter_class=form))
     text = "a training step of the fusion without and with the learned quality term"
     add_fusion(what.add_parser("fusion", help=text, description=text, formatter_class=form))
+    text = "rendering of noisy speech beside a plain reading of the challenge's procedure"
+    add_simulate(what.add_parser("simulate", help=text, description=text, formatter_class=form))
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +112,23 @@ def add_fusion(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(limit_s=60.0)
 
 
+def add_simulate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sources", type=Path, help="source folder; else made for the purpose")
+    parser.add_argument("--num", type=int, default=40, help="samples of each row")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[1, 2], help="processes in the last rows"
+    )
+    parser.add_argument("--skip_plain", action="store_true", help="ours only")
+    parser.add_argument("--repeat", type=int, default=3, help="timed calls; the fastest counts")
+    parser.add_argument(
+        "--limit_s", type=float, default=60.0, help="no further timed calls after so many seconds"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here too")
+
+
 def run(args: argparse.Namespace) -> int:
+    if args.what == "simulate":
+        return run_simulate(args)
     device = device_of(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -188,6 +207,26 @@ def run_fusion(args: argparse.Namespace, device: torch.device) -> int:
         title = f"{name}, {settings.batch} x {settings.seconds:g} s at {settings.fs} Hz"
         report.table(name, title, rows, fusion.COLUMNS)
     return report.end(fusion.LEGEND)
+
+
+def run_simulate(args: argparse.Namespace) -> int:
+    from espnet_hybridse.bench import simulate
+    from espnet_hybridse.simulation.sources import Sources
+
+    settings = simulate.Settings(
+        args.num, args.repeat, args.limit_s, args.workers, not args.skip_plain
+    )
+    with TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        if args.sources:
+            sources = Sources.from_folder(args.sources)
+        else:
+            sources = simulate.make_bench_sources(scratch / "sources", settings.seed)
+        given = {**asdict(settings), "sources": str(args.sources or "made here")}
+        report = Report(args, given, torch.device("cpu"))
+        rows = simulate.as_dicts(simulate.run(sources, scratch, settings))
+        report.table("simulate", f"{settings.num} utterances", rows, simulate.COLUMNS)
+    return report.end(simulate.legend())
 
 
 class Report:

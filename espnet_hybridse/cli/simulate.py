@@ -6,13 +6,20 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from espnet_hybridse.audio import RATES
+from espnet_hybridse.lists import write_list
 from espnet_hybridse.simulation.config import SimulationConfig, load_config
+from espnet_hybridse.simulation.demo import write_demo
+from espnet_hybridse.simulation.dry_lists import write_dry_lists
 from espnet_hybridse.simulation.executors import EXECUTORS
+from espnet_hybridse.simulation.generated import write_generated
 from espnet_hybridse.simulation.meta import Sample, iter_meta
 from espnet_hybridse.simulation.origin import Origin, read_origin
 from espnet_hybridse.simulation.parameters import audio_path, sample_parameters
 from espnet_hybridse.simulation.render import render_set, write_parameters
+from espnet_hybridse.simulation.rooms import render_rooms
 from espnet_hybridse.simulation.sources import Sources, scan_speech
+from espnet_hybridse.workers import worker_pool
 
 FORMATS = ("flac", "wav")
 
@@ -51,6 +58,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for --executor dask: tcp://host:port, or slurm (dask-jobqueue and its "
         "jobqueue.yaml); else a cluster of --nj workers is started here",
     )
+    parser.add_argument(
+        "--lists_only",
+        action="store_true",
+        help="no noise: lists of the dry speech itself, for preprocessor: urgent_dynamic",
+    )
+    parser.add_argument("--demo", metavar="FILE", help="a file per distortion of FILE, a picture")
+    parser.add_argument(
+        "--make_rirs", type=int, metavar="N", help="N room responses and their rir.scp"
+    )
+    parser.add_argument(
+        "--make_wind", type=int, metavar="N", help="N ten-second wind noises and their wind.scp"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,9 +78,20 @@ def run(args: argparse.Namespace) -> int:
             f"--num {args.num} --nj {args.nj} --seed {args.seed}: "
             "num and nj must be 1 or more, seed 0 or more"
         )
+    if args.demo:
+        for path in write_demo(args.demo, args.out, args.seed):
+            print(path)
+        return 0
+    if args.make_rirs is not None or args.make_wind is not None:
+        return make_sources(args)
     if not args.sources:
         raise ValueError("--sources is needed: a folder with speech.scp, noise.scp, …")
     sources = Sources.from_folder(args.sources)
+    if args.lists_only:
+        pool = scan_speech(sources, load_config(args.config))
+        count, bad = write_dry_lists(sources, pool, args.out)
+        print(f"{args.out}: lists of {count} utterances, {bad} quarantined")
+        return 0
     if args.meta:
         origin = Origin.given(args.sources, args.format, args.meta)
     else:
@@ -111,6 +141,29 @@ def _parameters_are_there(out: str, origin: Origin) -> bool:
             "those, or write new parameters with --params_only before the jobs start"
         )
     return True
+
+
+def make_sources(args: argparse.Namespace) -> int:
+    """--make_rirs and --make_wind: audio below --out, and a list of it."""
+    out = Path(args.out)
+    with worker_pool(args.nj) as pool:
+        if args.make_rirs is not None:
+            folder = out / f"rirs_seed{args.seed}"
+            rooms = render_rooms(folder, args.make_rirs, args.seed, pool)
+            write_sources(out / "rir.scp", [path for room in rooms for path in room])
+        if args.make_wind is not None:
+            folder = out / f"wind_seed{args.seed}"
+            write_sources(
+                out / "wind.scp",
+                write_generated("wind", args.make_wind, folder, args.seed, pool),
+            )
+    return 0
+
+
+def write_sources(list_path: Path, paths: list[Path]) -> None:
+    """Write a source list of files at 48 kHz."""
+    write_list(list_path, {path.stem: f"{RATES[-1]} {path.resolve()}" for path in paths})
+    print(f"{list_path}: {len(paths)} files")
 
 
 def place_audio(meta: str, out: Path, suffix: str) -> Iterator[Sample]:

@@ -40,7 +40,7 @@ class HybridPreprocessor(AbsPreprocessor):
 
         `fs` (1,) becomes `utt2fs`, the name under which ESPnet's model expects it.
         """
-        fs = check_rate(int(np.ravel(data.pop("fs"))[0]))
+        fs = check_rate(int(np.ravel(data["fs"])[0]))
         step = fs // GRID_PER_SECOND
         streams = [name for name in WAVEFORMS if name in data]
         samples = min(data[name].shape[0] for name in streams)
@@ -54,6 +54,13 @@ class HybridPreprocessor(AbsPreprocessor):
         for name in streams:
             cut = data[name][start * step : (start + frames) * step]
             data[name] = fit_length(cut, frames * step).astype(np.float32)
+        return self._finish(uid, data, fs, start, frames)
+
+    def _finish(
+        self, uid: str, data: Dict[str, np.ndarray], fs: int, start: int, frames: int
+    ) -> Dict[str, np.ndarray]:
+        """Cut the tokens as the waveforms were, and hand on the rate."""
+        data.pop("fs", None)
         if "tokens" in data:
             data["tokens"] = np.ravel(data["tokens"])[start : start + frames]
             if data["tokens"].shape[0] < frames:

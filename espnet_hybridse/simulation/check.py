@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,41 +16,42 @@ from tqdm import tqdm
 
 from espnet_hybridse.audio import BadAudio, check_audio
 from espnet_hybridse.lists import Quarantine
+from espnet_hybridse.simulation.check_report import SetReport, report_on
 from espnet_hybridse.simulation.meta import Sample, read_meta
 from espnet_hybridse.simulation.rendered import RenderedFiles, write_lists
+from espnet_hybridse.simulation.reproduce import set_sources
+from espnet_hybridse.simulation.sources import Sources
 from espnet_hybridse.workers import worker_pool
 
 OURS = "check: "
 """Prefix of the reasons written here, to tell them from those of the simulation."""
 
 LEAKS = {
-    "speaker": lambda sample, digest: sample.speech_sid,
-    "utterance": lambda sample, digest: sample.speech_uid,
-    "noise": lambda sample, digest: sample.noise_uid,
-    "audio": lambda sample, digest: digest,
+    "speaker": lambda finding: finding.sample.speech_sid,
+    "utterance": lambda finding: finding.sample.speech_uid,
+    "noise": lambda finding: finding.sample.noise_uid,
+    "audio": lambda finding: finding.clean_hash,
+    "content": lambda finding: finding.source_hashes,
 }
-"""What two sets must not share."""
+"""What two sets must not share; `content` is speech or noise with the same bytes in another file,
+whatever its uid."""
+
+FULL_SCALE = 1 - 1.5 / 2**15
+"""Targets peak at 0.9: one that reaches a 16-bit file's largest value was clipped."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The verdict on one sample: content hash of its noisy and clean audio, or what is wrong."""
+    """The verdict on one sample: content hashes, or what is wrong.
+
+    source_hashes: of the speech file and the noise file, where the set says where they are
+    """
 
     sample: Sample
     noisy_hash: str = ""
     clean_hash: str = ""
+    source_hashes: tuple[str, ...] = ()
     fault: str = ""
-
-
-@dataclass(frozen=True)
-class SetReport:
-    """Counts for one set: samples in meta.tsv, hours and number kept, and faults by kind."""
-
-    name: str
-    total: int
-    kept: int
-    hours: float
-    faults: Counter[str]
 
 
 def check_sets(
@@ -58,9 +60,10 @@ def check_sets(
     """Check sets that were simulated; rewrite their lists and quarantine.tsv without bad samples.
 
     A sample is bad when a file is missing or unreadable, noisy and clean differ in length, rate
-    or from meta.tsv, one is silent or has NaN, its noisy audio repeats an earlier one, or it
-    shares a speaker, utterance, noise recording or clean audio with a later set. Of two sets the
-    one named first gives way: name them train, valid, test, and the test set stays whole.
+    or from meta.tsv, one is silent or has NaN, the clean one is clipped, its noisy audio repeats an
+    earlier one, or it shares a speaker, utterance, noise recording, clean audio or the content of
+    a source file with a later set. Of two sets the one named first gives way: name them train,
+    valid, test, and the test set stays whole.
 
     Args:
         allow_leaks: names of LEAKS that are accepted, such as `speaker` in a corpus of one voice.
@@ -75,33 +78,55 @@ def check_sets(
     if len({Path(folder).resolve() for folder in folders}) < len(folders):
         raise ValueError(f"a set is named twice: {', '.join(map(str, folders))}")
     kinds = [kind for kind in LEAKS if kind not in allow_leaks]
-    later: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
+    later: dict[str, dict[object, str]] = {kind: {} for kind in kinds}
     metas = {Path(folder): read_meta(Path(folder) / "meta.tsv") for folder in folders}
     reports = []
     for folder in reversed(metas):
-        findings = list(_judge(metas[folder], folder.name, nj))
+        sources = set_sources(folder) if "content" in kinds else None
+        findings = list(_judge(metas[folder], sources, folder.name, nj))
         faults = _set_faults(findings, later)
         reports.insert(0, _write_back(folder, len(metas[folder]), findings, faults))
         for finding in findings:
             if finding.sample.id not in faults:
                 for kind in kinds:
-                    key = LEAKS[kind](finding.sample, finding.clean_hash)
-                    later[kind].setdefault(key, folder.name)
+                    for key in _keys(kind, finding):
+                        later[kind].setdefault(key, folder.name)
     return reports
 
 
-def _judge(samples: list[Sample], name: str, nj: int) -> Iterator[Finding]:
+def _judge(samples: list[Sample], sources: Sources | None, name: str, nj: int) -> Iterator[Finding]:
     files = RenderedFiles()
     rendered = [sample for sample in samples if files.has(sample)]
+    paths = [() if sources is None else _source_paths(sample, sources) for sample in rendered]
     bar = {"total": len(rendered), "desc": f"check {name}", "unit": "utt", "disable": None}
     if nj <= 1 or len(rendered) < 2:
-        yield from tqdm(map(judge, rendered), **bar)
+        yield from tqdm(map(judge, rendered, paths), **bar)
         return
     with worker_pool(nj) as pool:
-        yield from tqdm(pool.map(judge, rendered, chunksize=16), **bar)
+        yield from tqdm(pool.map(judge, rendered, paths, chunksize=16), **bar)
 
 
-def judge(sample: Sample) -> Finding:
+def _source_paths(sample: Sample, sources: Sources) -> tuple[str, ...]:
+    """Files of a sample's speech and noise, as far as the lists name them."""
+    found = [sources.speech.get(sample.speech_uid)]
+    found.append(sources.noise.get(sample.noise_uid) or sources.wind.get(sample.noise_uid))
+    return tuple(entry[1] for entry in found if entry)
+
+
+@lru_cache(maxsize=4096)
+def _file_hash(path: str) -> str:
+    """Hash of a file's bytes; noises come again and again."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as handle:
+            for block in iter(lambda: handle.read(2**20), b""):
+                digest.update(block)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
+def judge(sample: Sample, source_paths: tuple[str, ...] = ()) -> Finding:
     """Read both files of a sample and compare them with each other and with its parameters."""
     hashes = []
     for name, path in (("noisy", sample.noisy_path), ("clean", sample.clean_path)):
@@ -114,13 +139,23 @@ def judge(sample: Sample) -> Finding:
             if wav.size != sample.length:
                 raise BadAudio(f"length {wav.size}, meta.tsv says {sample.length} samples")
             check_audio(wav, fs)
+            clipped = int((np.abs(wav) >= FULL_SCALE).sum()) if name == "clean" else 0
+            if clipped:
+                raise BadAudio(f"clipped: {clipped} samples at full scale")
         except (BadAudio, RuntimeError, OSError) as error:
             return Finding(sample, fault=f"{name}: {error}")
         hashes.append(hashlib.sha256(np.ascontiguousarray(wav).tobytes()).hexdigest())
-    return Finding(sample, *hashes)
+    sources = tuple(filter(None, map(_file_hash, source_paths)))
+    return Finding(sample, *hashes, source_hashes=sources)
 
 
-def _set_faults(findings: list[Finding], later: dict[str, dict[str, str]]) -> dict[str, str]:
+def _keys(kind: str, finding: Finding) -> tuple[str, ...]:
+    """What a sample has of one kind of LEAKS."""
+    value = LEAKS[kind](finding)
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _set_faults(findings: list[Finding], later: dict[str, dict[object, str]]) -> dict[str, str]:
     """Sample id -> what is wrong with it, for one set against the sets after it."""
     faults, first = {}, {}
     for finding in findings:
@@ -132,11 +167,10 @@ def _set_faults(findings: list[Finding], later: dict[str, dict[str, str]]) -> di
         if original != uid:
             faults[uid] = f"duplicate: of {original}"
             continue
-        for kind, seen in later.items():
-            key = LEAKS[kind](finding.sample, finding.clean_hash)
-            if key in seen:
-                faults[uid] = f"{kind} leak: {key[:80]} is also in {seen[key]}"
-                break
+        shared = ((k, key) for k, seen in later.items() for key in _keys(k, finding) if key in seen)
+        kind, key = next(shared, ("", ""))
+        if kind:
+            faults[uid] = f"{kind} leak: {key[:80]} is also in {later[kind][key]}"
     return faults
 
 
@@ -160,17 +194,4 @@ def _write_back(
     kinds = Counter(fault.partition(":")[0] for fault in faults.values())
     if total > len(findings):
         kinds["not rendered"] = total - len(findings)
-    seconds = sum(sample.length / sample.fs for sample in kept)
-    return SetReport(folder.name, total, len(kept), seconds / 3600, kinds)
-
-
-def format_table(reports: list[SetReport]) -> str:
-    """One line a set: samples, kept, hours, and what the others failed on."""
-    lines = [f"{'set':<12} {'samples':>8} {'kept':>8} {'hours':>7}  set aside"]
-    for report in reports:
-        faults = ", ".join(f"{count} {kind}" for kind, count in sorted(report.faults.items()))
-        lines.append(
-            f"{report.name:<12} {report.total:>8} {report.kept:>8} {report.hours:>7.2f}  "
-            f"{faults or 'none'}"
-        )
-    return "\n".join(lines)
+    return report_on(folder.name, total, kept, kinds)

@@ -17,12 +17,12 @@ from espnet_hybridse.data.corpus.noise import find_noise, split_recordings
 from espnet_hybridse.data.corpus.noise_pieces import Pieces, make_pieces
 from espnet_hybridse.data.corpus.packages import FIX, copy_licences, fetch_all
 from espnet_hybridse.data.corpus.recordings import NO_TEXT, Recording
-from espnet_hybridse.data.corpus.rooms import FS as ROOM_FS
 from espnet_hybridse.data.corpus.rooms import make_rooms
 from espnet_hybridse.data.corpus.sentences import Utterance, make_utterances
 from espnet_hybridse.data.corpus.speech import VOICES, find_speech
 from espnet_hybridse.data.corpus.split import SETS, assign_speakers, drop_shared_prompts
 from espnet_hybridse.lists import Quarantine, atomic_path, write_list
+from espnet_hybridse.simulation.rooms import FS as ROOM_FS
 from espnet_hybridse.workers import worker_pool
 
 VERSION = 2
