@@ -42,7 +42,8 @@ class TrainingRun:
         branch: disc, gen or hybrid.
         config: training YAML.
         exp: experiment folder.
-        train, valid: rendered sets, such as dump/raw/train.
+        train, valid: rendered sets, such as dump/raw/train; with preprocessor urgent_dynamic
+            `train` is a set of dry speech.
         tokens: folder of token sets (stage 4), needed by gen.
         branches: folder of dumped branch outputs (stage 7), needed by hybrid.
         init: experiment whose weights to start from.
@@ -92,7 +93,13 @@ class TrainingRun:
         ]
         # Noise that is drawn in training needs dry speech alone; validation stays rendered.
         dynamic = read_yaml(self.config).get("preprocessor") == "urgent_dynamic"
-        mixed = () if dynamic and dataset == self.train else ("speech_mix",)
+        dry = dynamic and dataset == self.train
+        if dry and (dataset / "wav.scp").is_file():
+            raise ListError(
+                f"{dataset} is a rendered set, but preprocessor urgent_dynamic distorts dry speech: "
+                "make its lists with 'hybridse simulate --sources … --out … --lists_only'"
+            )
+        mixed = () if dry else ("speech_mix",)
         for name in (*mixed, "speech_ref1", "fs", *dumped):
             path, kind, stage = files[name]
             if not path.is_file():

@@ -1,5 +1,8 @@
 """`preprocessor: urgent_dynamic`: the same noise for the same epoch and utterance, always."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -138,3 +141,27 @@ def test_workers_and_a_restart_change_nothing(made):
     for uid, wav in resumed.items():
         np.testing.assert_array_equal(parallel[uid], wav)
     assert any(not np.array_equal(epoch(3, 0)[uid], wav) for uid, wav in resumed.items())
+
+
+def test_training_with_noise_of_its_own(rendered, tmp_path):
+    import yaml
+
+    conf = Path(__file__).parents[1] / "conf" / "mini" / "train_disc.yaml"
+    config = yaml.safe_load(conf.read_text())
+    config["separator_conf"].update(n_layers=1, lstm_hidden_units=8, emb_dim=8)
+    config.update(max_epoch=1, num_iters_per_epoch=2, num_workers=1, preprocessor="urgent_dynamic")
+    config["preprocessor_conf"] = {
+        "sources": str(rendered / "data/train"),
+        "simulation": str(rendered / "simulation.yaml"),
+        "chunk_s": 1.0,
+    }
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
+    dry, valid = tmp_path / "dry", rendered / "dump/raw/train"
+    sources = str(rendered / "data/train")
+    assert main(["simulate", "--sources", sources, "--out", str(dry), "--lists_only"]) == 0
+    run = ["train", "--branch", "disc", f"--config={tmp_path}/train.yaml", f"--valid={valid}"]
+    run.append(f"--exp={tmp_path}/exp")
+    assert main([*run, f"--train={dry}"]) == 0
+    assert "1epoch results" in (tmp_path / "exp" / "train.log").read_text()
+    shutil.rmtree(tmp_path / "exp")
+    assert main([*run, f"--train={valid}"]) == 2, "a rendered set is no dry speech"

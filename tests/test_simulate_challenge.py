@@ -358,7 +358,7 @@ def test_a_meta_that_names_nothing_stops_before_the_start(folder, tmp_path, caps
     assert not (tmp_path / "set" / "meta.tsv").exists()
 
 
-def test_drawing_needs_neither_torch_nor_matplotlib():
-    code = "import sys, espnet_hybridse.cli.simulate as _; print({*sys.modules} & {'torch', 'pandas'})"
+def test_drawing_starts_without_torch():
+    code = "import sys, espnet_hybridse.cli.simulate as _; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert done.stdout.strip() == "False"
