@@ -96,7 +96,7 @@ class TrainingRun:
         dry = dynamic and dataset == self.train
         if dry and (dataset / "wav.scp").is_file():
             raise ListError(
-                f"{dataset} is a rendered set, but preprocessor urgent_dynamic distorts dry speech: "
+                f"{dataset} is a rendered set, but preprocessor urgent_dynamic needs dry speech: "
                 "make its lists with 'hybridse simulate --sources … --out … --lists_only'"
             )
         mixed = () if dry else ("speech_mix",)
