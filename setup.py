@@ -58,7 +58,7 @@ EXTRAS = {
     "dask": ["distributed>=2024.8", "dask-jobqueue>=0.8.5"],
     # What `hybridse bench simulate` compares with; it also takes the ffmpeg program if there.
     "bench": ["librosa", "resampy>=0.4.3", "av"],
-    "test": ["pytest"],
+    "test": ["pytest", "distributed>=2024.8"],
 }
 EXTRAS["dev"] = EXTRAS["test"] + ["ruff"]
 EXTRAS["all"] = EXTRAS["scoring"] + EXTRAS["offline"] + EXTRAS["recipe"]
