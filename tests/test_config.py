@@ -21,12 +21,24 @@ CRITERION = {"name": "mr_stft", "wrapper": "fixed_order", "wrapper_conf": {"weig
         ({"optim": "adamw", "optim_conf": {"rl": 0.1}}, "optim_conf: unknown key 'rl'"),
         ({"scheduler": "warmuplr", "scheduler_conf": {"steps": 1}}, "unknown key 'steps'"),
         ({"max_epochs": 3}, "did you mean 'max_epoch'"),
+        ({"criterions": [{**CRITERION, "name": "mrstft"}]}, "did you mean 'mr_stft'"),
+        (
+            {"separator": "tfgridnet_sfi", "separator_conf": {"emb_dimm": 3}},
+            "separator_conf: unknown key 'emb_dimm'; did you mean 'emb_dim'",
+        ),
     ],
 )
 def test_wrong_values_are_named(tmp_path, changes, message):
     path = tmp_path / "train.yaml"
     path.write_text(yaml.safe_dump({"criterions": [CRITERION], **changes}))
     with pytest.raises(ConfigError, match=message):
+        check_train_config(path)
+
+
+def test_a_file_that_is_no_mapping_is_refused(tmp_path):
+    path = tmp_path / "train.yaml"
+    path.write_text("- a list")
+    with pytest.raises(ConfigError, match="expected 'key: value' lines"):
         check_train_config(path)
 
 
