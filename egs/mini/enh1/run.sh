@@ -20,7 +20,7 @@ num_fusion=200
 token_backend=
 token_model=
 units=
-sqa=default
+sqa=
 metrics="PESQ ESTOI DNSMOS_OVRL SpkSim_Resemblyzer CAcc_Whisper"
 speech_dir=
 noise_dir=
@@ -47,8 +47,7 @@ help_message="Usage: ./run.sh [--name value ...]
   --token_model M    id or folder of the codec or of the k-means encoder
   --units N          k-means tokens when from scratch (256)
   --sqa PATH         quality network of the fusion's SQA loss: a folder of hybridse train-sqa or a
-                     hub's id; "none" leaves the term out; by default pretrained/mini/sqa for
-                     mini and fast
+                     hub's id; without it the term is off
   --metrics NAMES    columns of the results table (${metrics})
   --speech_dir DIR --noise_dir DIR
                      own recordings instead of the downloaded corpus
@@ -92,11 +91,6 @@ elif [ -f "pretrained/${preset}/disc/config.yaml" ]; then
   pretrained=pretrained/${preset}
 else
   echo "There is no pretrained/${preset}: training starts from random weights"
-fi
-[ "${sqa}" != none ] || sqa=
-if [ "${sqa}" = default ]; then
-  sqa=
-  [ "${preset}" = paper ] || [ ! -f pretrained/mini/sqa/model.pt ] || sqa=pretrained/mini/sqa
 fi
 device=(--device cpu --nj "${nj}")
 [ "${ngpu}" -eq 0 ] || device=(--device cuda --nj 1)
