@@ -3,7 +3,6 @@
 import importlib.util
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ class Setup:
     models: Mapping[str, str] = field(default_factory=dict)
 
 
-HERE = Setup(models=MappingProxyType({}))
+HERE = Setup()
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The metrics of the results table, by category in the challenge's order."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from espnet_hybridse.scoring.characters import CAccWhisper
 from espnet_hybridse.scoring.composite import Composite
@@ -80,3 +80,12 @@ def select(words: Sequence[str]) -> list[str]:
                 f"unknown metric {word!r}: did you mean {nearest!r}? The metrics are: all, {keys}"
             )
     return [name for name in METRICS if name in chosen]
+
+
+def check_keys(models: Mapping[str, str]) -> dict[str, str]:
+    """--models with the metrics' own keys; raises ValueError for one without weights of its own."""
+    takes = {m.key.lower(): m.key for m in METRICS.values() if m.model_id}
+    for word in models:
+        if word.lower() not in takes:
+            raise ValueError(f"--models {word}=…: expected one of {', '.join(takes.values())}")
+    return {takes[word.lower()]: value for word, value in models.items()}
