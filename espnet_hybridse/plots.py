@@ -115,6 +115,7 @@ def power_db(wav: np.ndarray, fs: int) -> Tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def save(figure, out: Path) -> None:
+    """Write a figure in the format of its suffix and forget it."""
     with atomic_path(out) as tmp:
         figure.savefig(tmp, dpi=80, bbox_inches="tight")
     plt.close(figure)
