@@ -15,6 +15,7 @@ from espnet_hybridse.scoring.table import System, show, title
 
 MOST_COLUMNS = 4
 """Panels in one figure; more cannot be read on a phone."""
+DPI = 110
 MARKERS = "os^Dv*Px"
 MIME = {".png": "image/png", ".webp": "image/webp", ".flac": "audio/flac"}
 
@@ -26,6 +27,8 @@ class Figure:
     uri: str
     alt: str
     caption: str
+    wide: bool = True
+    """On a phone it keeps its size and is moved sideways, so that its letters can be read."""
 
 
 def data_uri(path: Path) -> str:
@@ -67,16 +70,22 @@ def breakdown_figure(
     names = [f"{name} ({len(uids)})" for name, uids in table.items()]
     axes[0][0].set_yticks(range(len(names)), names, fontsize=8)
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
-    axes[0][-1].legend(fontsize=7)
+    legend(figure, axes)
     for name in table:
         if columns[0] in found[name].cells:
             cells = found[name].cells[columns[0]]
             values = ", ".join(f"{s} {show(columns[0], c)}" for s, c in cells.items())
             sentences.append(f"{name}: {values}")
     path = folder / f"by_{kind.lower()}.png"
-    save(figure, path)
+    save(figure, path, DPI)
     alt = f"Means by {kind.lower()}. {columns[0]}: {'; '.join(sentences)}. The table has the rest."
     return Figure(data_uri(path), alt, f"By {kind if kind == 'SNR' else kind.lower()}")
+
+
+def legend(figure, axes) -> None:
+    """One for all panels, below them."""
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=len(labels))
 
 
 def scatter_figure(systems: Sequence[System], columns: Sequence[str], folder: Path) -> Figure:
@@ -98,15 +107,15 @@ def scatter_figure(systems: Sequence[System], columns: Sequence[str], folder: Pa
             axis.plot(x, y, MARKERS[i % len(MARKERS)], ms=4, alpha=0.6, label=system.name)
             every += [x, y]
             worse = np.mean((y < x) == METRICS[column].higher_is_better)
-            sentences.append(f"{column}, {system.name}: {100 * (worse):.0f} % of points are harm")
+            sentences.append(f"{column}, {system.name}: {100 * worse:.0f} % of points are harm")
         ends = [np.concatenate(every).min(), np.concatenate(every).max()]
         axis.plot(ends, ends, color="black", lw=0.8)
         axis.set_title(title(column), fontsize=9)
         axis.set_xlabel(BASELINE.lower())
     axes[0][0].set_ylabel("enhanced")
-    axes[0][-1].legend(fontsize=7)
+    legend(figure, axes)
     path = folder / "scatter.png"
-    save(figure, path)
+    save(figure, path, DPI)
     alt = "Scores of each utterance before and after enhancement. " + "; ".join(sentences) + "."
     return Figure(data_uri(path), alt, "Every utterance, noisy against enhanced")
 

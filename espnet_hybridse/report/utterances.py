@@ -96,7 +96,7 @@ def show_utterance(
         uid,
         anchor(uid),
         ", ".join(part for part in (facts, f"{fs} Hz") if part),
-        Figure(data_uri(picture), alt, f"{', '.join(found)}, 80 dB"),
+        Figure(data_uri(picture), alt, f"{', '.join(found)}, 80 dB", wide=False),
         players,
         ["System", *columns],
         rows,

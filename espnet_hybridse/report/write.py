@@ -19,10 +19,10 @@ from espnet_hybridse.report.utterances import anchor, show_utterance, signals
 from espnet_hybridse.scoring.breakdown import breakdown_tables, groups_of
 from espnet_hybridse.scoring.harm import (
     BASELINE,
-    changes,
     harm_table,
     main_column,
     settings,
+    worst,
     worst_table,
 )
 from espnet_hybridse.scoring.latex import latex_table
@@ -127,9 +127,9 @@ def _sections(
         except ValueError:  # one system, or no column that counts
             pass
         yield Section("results", "Results", blocks)
-    worst: list[str] = []
+    harmed: list[str] = []
     if compared:
-        yield _harm(request, systems, columns, markdown, worst)
+        yield _harm(request, systems, columns, markdown, harmed)
     if systems and columns:
         groups = groups_of(systems, request.meta)
         blocks = []
@@ -148,7 +148,7 @@ def _sections(
     if request.branches:
         yield _branches(request.branches, markdown)
     if systems:
-        yield _utterances(request, systems, columns, worst, folder)
+        yield _utterances(request, systems, columns, harmed, folder)
         text = notes(request.scores)
         markdown.append("## Notes\n\n" + text)
         items = [row.removeprefix("- ") for row in text.splitlines() if row.startswith("- ")]
@@ -161,7 +161,7 @@ def _sections(
     yield Section("versions", "Versions and commands", [Block(items=items)])
 
 
-def _harm(request, systems, columns, markdown, worst) -> Section:
+def _harm(request, systems, columns, markdown, listed) -> Section:
     """The share of harmed utterances, and the ten most harmed of each system with links."""
     text = harm_table(request.scores)
     markdown.append("## Do no harm: utterances made worse\n\n" + text)
@@ -176,14 +176,14 @@ def _harm(request, systems, columns, markdown, worst) -> Section:
     for system in systems:
         if system is noisy:
             continue
-        listed = [change.uid for change in changes(noisy, system, column)[:WORST]]
-        text = worst_table(noisy, system, column, {}, WORST)
-        name = f"{system.name}: the {len(listed)} most harmed in {column}"
+        harmed = worst(noisy, system, column, WORST)
+        text, name = worst_table(harmed, {}), f"{system.name}: what it harmed most in {column}"
         markdown.append(f"### {name}\n\n{text}")
-        links = {uid: anchor(uid) for uid in listed}
+        links = {change.uid: anchor(change.uid) for change in harmed}
+        what = {"table": Table.of(text, links)} if harmed else {"text": text}
         # Folded away but for the last system, which is the one that a report is about.
-        blocks.append(Block(name, table=Table.of(text, links), closed=system is not systems[-1]))
-        worst += [uid for uid in listed if uid not in worst]
+        blocks.append(Block(name, closed=system is not systems[-1], **what))
+        listed += [uid for uid in links if uid not in listed]
     return Section("harm", "Do no harm", blocks)
 
 
@@ -202,14 +202,14 @@ def _branches(branches: Branches, markdown: list[str]) -> Section:
     return Section("mask", "Branches and mask", blocks)
 
 
-def _utterances(request, systems, columns, worst, folder) -> Section:
+def _utterances(request, systems, columns, harmed, folder) -> Section:
     """The chosen utterances with players, then those that the lists of harm link to."""
     facts = _facts(request.meta)
     every = sorted(set.union(*(set(system.rows) for system in systems)))
     chosen = list(request.uids) or spread(every, request.pictures)
     files = signals(request.scores)
     blocks = []
-    for uid in [*chosen, *(uid for uid in worst if uid not in chosen)]:
+    for uid in [*chosen, *(uid for uid in harmed if uid not in chosen)]:
         listen = uid in chosen
         shown = show_utterance(
             uid, files, systems, columns, facts.get(uid, ""), folder, listen=listen

@@ -85,16 +85,21 @@ def main_column(columns: Sequence[str]) -> str:
     return PREFERRED if PREFERRED in columns else columns[0]
 
 
-def worst_table(
-    noisy: System, system: System, column: str, links: Mapping[str, str], count: int = 10
-) -> str:
-    """The most harmed utterances of one system in one column, as Markdown.
+def worst(noisy: System, system: System, column: str, count: int) -> list[Change]:
+    """At most `count` utterances that were made worse, the most harmed first."""
+    return [change for change in changes(noisy, system, column) if change.gain < 0][:count]
+
+
+def worst_table(harmed: Sequence[Change], links: Mapping[str, str]) -> str:
+    """Harmed utterances as Markdown.
 
     Args:
         links: uid -> where its spectrograms are.
     """
+    if not harmed:
+        return "None was made worse."
     lines = header(["Utterance", "before", "after", "change"])
-    for change in changes(noisy, system, column)[:count]:
+    for change in harmed:
         name = f"[{change.uid}]({links[change.uid]})" if change.uid in links else change.uid
         if change.after is None:
             after = ["failed", "–"]
@@ -120,10 +125,11 @@ def worst_tables(
     for system in systems:
         if system is noisy:
             continue
-        worst = [change.uid for change in changes(noisy, system, column)[:count]]
-        links = draw(out_dirs, system.name, baseline, worst, pictures) if pictures else {}
-        table = worst_table(noisy, system, column, links, count)
-        sections.append(f"### {system.name}: the {count} most harmed in {column}\n\n{table}")
+        harmed = worst(noisy, system, column, count)
+        uids = [change.uid for change in harmed]
+        links = draw(out_dirs, system.name, baseline, uids, pictures) if pictures else {}
+        title = f"### {system.name}: what it harmed most in {column}"
+        sections.append(f"{title}\n\n{worst_table(harmed, links)}")
     return sections
 
 
