@@ -16,6 +16,8 @@ class SpkSim(EspnetMetric):
     range = (-1.0, 1.0)
     model_id = "espnet/voxcelebs12_rawnet3"
     source = "espnet/voxcelebs12_rawnet3"
+    extra = "official"
+    modules = (*EspnetMetric.modules, "asteroid_filterbanks")
 
     def load(self, weights, device):
         from espnet2.bin.spk_inference import Speech2Embedding
