@@ -116,6 +116,38 @@ def test_nisqa_is_that_of_torchmetrics_at_48k(tmp_path, monkeypatch):
         METRICS["NISQA"].compute(long, None, fs, context("NISQA", tmp_path / "nisqa.tar"))
 
 
+def test_scoreq_runs_the_onnx_network_on_padded_16k(tmp_path):
+    pytest.importorskip("onnxruntime", reason="extra 'scoring' is not installed")
+    from torchaudio.functional import resample
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = torch.nn.Conv1d(1, 4, 400, stride=320)
+            self.head = torch.nn.Linear(4, 1)
+
+        def forward(self, wav):
+            return self.head(self.encoder(wav[:, None]).abs().mean(dim=2))
+
+    torch.manual_seed(0)
+    net, file = Net().eval(), tmp_path / "adapt_nr_telephone.onnx"
+    names = {"input_names": ["wav"], "output_names": ["mos"]}
+    torch.onnx.export(
+        net,
+        (torch.zeros(1, 16000),),
+        file,
+        dynamo=False,
+        dynamic_axes={"wav": {1: "time"}},
+        **names,
+    )
+    inf, _, fs = pair("goforward-8k")
+    wav = resample(torch.tensor(inf), fs, 16000)
+    padded = torch.nn.functional.pad(wav, (0, -len(wav) % 320))
+    with torch.no_grad():
+        expected = net(padded[None]).item()
+    assert value_of("SCOREQ", file) == pytest.approx(expected, abs=1e-5)
+
+
 def test_utmos_runs_the_checkout_at_the_files_own_rate(tmp_path):
     (tmp_path / "hubconf.py").write_text(
         "import torch\n\ndependencies = ['torch']\n\n"
