@@ -1,9 +1,13 @@
 """`hybridse report`: one page that holds everything, heard and seen in a real browser."""
 
+import json
+import queue
 import re
 import shutil
 import subprocess
+import threading
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -23,7 +27,8 @@ PROBE = """<script>addEventListener('load', async () => {
   for (const audio of document.querySelectorAll('audio')) {
     audio.muted = true;
     await audio.play().catch(() => {});
-    await new Promise(done => setTimeout(done, 150));
+    for (let i = 0; i < 100 && !audio.currentTime; i++)
+      await new Promise(done => setTimeout(done, 50));
     if (audio.duration > 0.5 && audio.currentTime > 0) seen.played++;
   }
   for (const entry of performance.getEntriesByType('resource'))
@@ -31,7 +36,7 @@ PROBE = """<script>addEventListener('load', async () => {
   const reach = 'a[href], audio[controls], summary, [tabindex="0"]';
   seen.focusable = document.querySelectorAll(reach).length;
   seen.overflow = document.documentElement.scrollWidth - innerWidth;
-  document.title = 'SEEN ' + JSON.stringify(seen);
+  await fetch('/seen', {method: 'POST', body: JSON.stringify(seen)});
 });</script>"""
 
 
@@ -76,7 +81,10 @@ def test_page_holds_everything_itself(report):
     page = Page(text)
     sources = [attrs["src"] for attrs in page.all("img") + page.all("audio")]
     assert sources and all(src.startswith("data:") for src in sources)
-    assert not re.search(r"(?:src|href)=.?(?:https?:)?//|url\(|@import|<script|<link", text)
+    assert not re.search(
+        r"(?:src|href)=.?(?:https?:)?//|url\(|@import|<script|<link (?!rel=.icon. href=.data:)",
+        text,
+    )
     assert "Ours &lt;b&gt;" in text and "<b>" not in text
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     for attrs in page.all("a"):
@@ -120,24 +128,49 @@ def test_unknown_utterance_is_named(report, tmp_path, capsys):
     assert "--uids nobody: no system was scored on it" in capsys.readouterr().err
 
 
+class Probe(ThreadingHTTPServer):
+    """Serves the page with the probe in it and keeps what the browser reports."""
+
+    def __init__(self, text):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.page = text.replace("</body>", PROBE + "</body>").encode()
+        self.seen = queue.Queue()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/" else 404)
+        self.end_headers()
+        self.wfile.write(self.server.page if self.path == "/" else b"")
+
+    def do_POST(self):
+        self.server.seen.put(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.mark.parametrize("width", [1200, 500])  # Chromium's windows are 500 wide at least
 def test_page_opens_and_plays_in_a_browser(report, tmp_path, width):
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser is None:
         pytest.skip("no Chromium here; Debian and Ubuntu have it as 'chromium'")
-    text = (report / "report.html").read_text()
-    probed = tmp_path / "probed.html"
-    probed.write_text(text.replace("</body>", PROBE + "</body>"))
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     flags += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900"]
-    flags += ["--autoplay-policy=no-user-gesture-required", "--virtual-time-budget=20000"]
-    command = [browser, *flags, "--dump-dom", f"file://{probed}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
-    found = re.search(r"<title>SEEN (\{.*?\})</title>", done.stdout)
-    assert found, done.stderr[-2000:]
-    import json
-
-    seen = json.loads(found.group(1))
-    assert seen["played"] == 6 and seen["broken"] == 0 and seen["outside"] == 0
-    assert seen["focusable"] > 20 and seen["overflow"] <= 0
+    flags += ["--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0"]
+    with Probe((report / "report.html").read_text()) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        with open(tmp_path / "browser.log", "w") as log:
+            process = subprocess.Popen([browser, *flags, url], stdout=log, stderr=log)
+        try:
+            seen = server.seen.get(timeout=240)
+        finally:
+            process.terminate()
+            process.wait()
+            server.shutdown()
+    assert seen["played"] == 6 and seen["broken"] == 0 and seen["outside"] == 0, seen
+    assert seen["focusable"] > 20 and seen["overflow"] <= 0, seen

@@ -208,6 +208,20 @@ def test_killed_scoring_resumes_without_loss(sets):
     assert run(sets, "noisy").skipped == 3
 
 
+def test_array_jobs_merge_to_the_rows_of_one_run(sets):
+    lists = (sets / "ref.scp", sets / "noisy.scp")
+    assert score(*lists, sets / "whole", LIGHT, nj=1).scored == 3
+    for part, count in (("1/2", 2), ("2/2", 1)):
+        assert score(*lists, sets / "parts", LIGHT, nj=1, split=part).scored == count
+    assert score(*lists, sets / "parts", LIGHT, nj=1).skipped == 3
+    rows = [read_rows(sets / name / "scores.jsonl") for name in ("whole", "parts")]
+    assert {u: r["scores"] for u, r in rows[0].items()} == {
+        u: r["scores"] for u, r in rows[1].items()
+    }
+    with pytest.raises(ValueError, match="--split 3/2"):
+        score(*lists, sets / "parts", LIGHT, split="3/2")
+
+
 def test_new_metric_is_added_and_changed_file_is_scored_again(sets):
     run(sets, "noisy", ["SI-SDR"])
     assert run(sets, "noisy", LIGHT).scored == 3

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--ref", metavar="SCP", help="clean references; without, fewer metrics")
     one.add_argument("--inf", metavar="SCP", help="enhanced files, or the noisy ones")
     one.add_argument("--text", metavar="TEXT", help="transcripts, for CAcc")
-    one.add_argument("--utt2lang", metavar="LIST", help="languages, for LID; CAcc detects them")
+    one.add_argument("--utt2lang", metavar="LIST", help="languages, for LID and CAcc")
     one.add_argument("--metrics", nargs="+", default=["all"], metavar="M", help=f"all, or {keys}")
     one.add_argument("--out", metavar="DIR", help="rows, quarantine and settings go here")
     one.add_argument("--nj", type=int, default=2, help="processes")
