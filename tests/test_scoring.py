@@ -161,8 +161,15 @@ def test_text_is_normalised_as_whisper_does():
     assert normalise("ＡＢＣ。你好，") == "abc 你好"
     # The challenge cleans with "whisper_basic"; transformers has the same normaliser.
     whisper = pytest.importorskip("transformers.models.whisper.english_normalizer")
-    texts = ["Über 3,5 % — «süß»!", "¿Qué tal? (risas)", "L'été, n° 5 ½", "今天 [笑] 天气：不错。", "Ёж & ёлка",
-             "don't—stop <noise> it's 10:30", "naïve\tcafé  №1"]  # fmt: skip
+    texts = [
+        "Über 3,5 % — «süß»!",
+        "¿Qué tal? (risas)",
+        "L'été, n° 5 ½",
+        "今天 [笑] 天气：不错。",
+        "Ёж & ёлка",
+        "don't—stop <noise> it's 10:30",
+        "naïve\tcafé  №1",
+    ]
     for text in texts:
         assert normalise(text) == whisper.BasicTextNormalizer()(text).strip()
 
