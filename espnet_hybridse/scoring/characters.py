@@ -91,7 +91,7 @@ def normalise(text: str) -> str:
         " " if unicodedata.category(letter)[0] in "MSP" else letter
         for letter in unicodedata.normalize("NFKC", text)
     )
-    return " ".join(text.split())
+    return " ".join(text.lower().split())  # NFKC makes capitals of its own, № is No
 
 
 def whisper_language(lang: str | None, known) -> str | None:
