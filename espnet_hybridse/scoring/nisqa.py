@@ -28,7 +28,7 @@ class Nisqa(FileMetric):
     modules = ("torchmetrics", "librosa")
     path = Path("~/.torchmetrics/NISQA/nisqa.tar")  # where torchmetrics keeps it
     fetch = (
-        "mkdir -p ~/.torchmetrics/NISQA && curl -L -o ~/.torchmetrics/NISQA/nisqa.tar "
+        "curl --create-dirs -Lo ~/.torchmetrics/NISQA/nisqa.tar "
         "https://github.com/gabrielmittag/NISQA/raw/refs/heads/master/weights/nisqa.tar"
     )
 

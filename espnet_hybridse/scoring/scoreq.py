@@ -27,8 +27,7 @@ class Scoreq(FileMetric):
     modules = ("onnxruntime",)
     path = Path("~/.cache/scoreq/onnx-models/adapt_nr_telephone.onnx")  # where scoreq keeps it
     fetch = (
-        "mkdir -p ~/.cache/scoreq/onnx-models && curl -L "
-        "-o ~/.cache/scoreq/onnx-models/adapt_nr_telephone.onnx "
+        "curl --create-dirs -Lo ~/.cache/scoreq/onnx-models/adapt_nr_telephone.onnx "
         "https://zenodo.org/records/15739280/files/adapt_nr_telephone.onnx"
     )
 

@@ -38,8 +38,8 @@ class Utmos(ModelMetric):
         for path in needed:
             if not path.is_file():
                 raise AssetMissing(
-                    f"no {path}; run: python -c \"import torch; torch.hub.load('{REPOSITORY}', "
-                    f"'{ENTRY}', trust_repo=True)\", or name a checkout with --models UTMOS=DIR"
+                    f'no {path} (--models UTMOS=DIR takes a checkout); run: python -c "import '
+                    f"torch; torch.hub.load('{REPOSITORY}', '{ENTRY}', trust_repo=True)\""
                 )
         return folder
 

@@ -90,8 +90,8 @@ def hub_folder(name: str, files: Sequence[str], key: str) -> Path:
             folder = Path(snapshot_download(name, local_files_only=True))
         except (LocalEntryNotFoundError, HFValidationError, OSError):
             raise AssetMissing(
-                f"no folder {name!r} and no weights of that name in the Hugging Face cache; "
-                f"{fetch}, or name a folder with --models {key}=DIR"
+                f"no weights of {name!r} in the Hugging Face cache, nor a folder of that name "
+                f"(--models {key}=DIR takes one); {fetch}"
             ) from None
     for file in files:
         if not any((folder / one).is_file() for one in file.split("|")):
