@@ -224,7 +224,7 @@ def _facts(meta: Path | None) -> dict[str, str]:
     if meta is None:
         return {}
     from espnet_hybridse.simulation.meta import read_meta
-    from espnet_hybridse.simulation.render import distortion_label
+    from espnet_hybridse.simulation.rendered import distortion_label
 
     return {
         sample.id: f"{sample.lang}, {distortion_label(sample).replace('_', ' ')}, "
