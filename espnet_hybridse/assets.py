@@ -29,6 +29,7 @@ WHISPER_BASE = {
     "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
 }
 DNSMOS_SHA256 = "269fbebdb513aa23cddfbb593542ecc540284a91849ac50516870e1ac78f6edd"
+PLCMOS_SHA256 = "c0ad3fc64ef9682b4749c0e96636b41c73b4b30bd123b9348feea06a96895286"
 RESEMBLYZER_SHA256 = "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
 
 
@@ -65,9 +66,7 @@ def check_file(path: Path, sha256: str, remedy: str) -> Path:
         while block := handle.read(1 << 20):
             digest.update(block)
     if digest.hexdigest() != sha256:
-        raise AssetCorrupt(
-            f"{path}: expected sha256 {sha256}, seen {digest.hexdigest()}; {remedy}"
-        )
+        raise AssetCorrupt(f"{path}: expected sha256 {sha256}, seen {digest.hexdigest()}; {remedy}")
     return path
 
 
@@ -134,6 +133,14 @@ def dnsmos_model() -> Path:
     path = package_dir("speechmos", SCORING) / "dnsmos_models" / "sig_bak_ovr.onnx"
     remedy = "reinstall: pip install --force-reinstall --no-deps speechmos==0.0.1.1"
     return check_file(path, DNSMOS_SHA256, remedy)
+
+
+@cache
+def plcmos_model() -> Path:
+    """The PLCMOS v2 network (ONNX, MIT), from speechmos 0.0.1.1."""
+    path = package_dir("speechmos", SCORING) / "plcmos_models" / "plcmos_v2.onnx"
+    remedy = "reinstall: pip install --force-reinstall --no-deps speechmos==0.0.1.1"
+    return check_file(path, PLCMOS_SHA256, remedy)
 
 
 @cache

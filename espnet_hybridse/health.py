@@ -154,6 +154,7 @@ def offline_weights() -> Iterator[Finding]:
         "whisper tiny.en": assets.whisper_tiny_en_dir,
         "whisper base": assets.whisper_base_dir,
         "dnsmos": assets.dnsmos_model,
+        "plcmos": assets.plcmos_model,
         "resemblyzer": assets.resemblyzer_weights,
     }
     for name, check in checks.items():

@@ -114,7 +114,8 @@ def power_db(wav: np.ndarray, fs: int) -> Tuple[np.ndarray, np.ndarray, np.ndarr
     return 10 * np.log10(spectrum + 1e-12), freqs, times
 
 
-def save(figure, out: Path) -> None:
+def save(figure, out: Path, dpi: int = 80) -> None:
+    """Write a figure in the format of its suffix and forget it."""
     with atomic_path(out) as tmp:
-        figure.savefig(tmp, dpi=80, bbox_inches="tight")
+        figure.savefig(tmp, dpi=dpi, bbox_inches="tight")
     plt.close(figure)

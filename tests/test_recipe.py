@@ -128,7 +128,7 @@ def test_hybrid_from_dumped_branches_scores(rendered, disc):
     report = ["report", f"--model={packed}/hybrid", f"--wavs={wavs}", f"--out={rendered}/report"]
     assert main([*report, "--pictures", "2", f"--clean={wavs.parent}/spk1.scp"]) == 0
     assert (rendered / "report/branches.png").read_bytes().startswith(b"\x89PNG")
-    assert "| 0 to 1 |" in (rendered / "report/report.md").read_text()
+    assert "| 0 to 1 |" in (rendered / "report/RESULTS.md").read_text()
 
     pytest.importorskip("pystoi", reason="extra 'scoring' is not installed")
     out = rendered / "exp/disc/enhanced"

@@ -10,11 +10,12 @@ from espnet_hybridse.cli.main import main
 from espnet_hybridse.lists import write_list
 from espnet_hybridse.scoring.characters import normalise, whisper_language
 from espnet_hybridse.scoring.engine import score
+from espnet_hybridse.scoring.harm import harm_table
 from espnet_hybridse.scoring.metric import CATEGORIES, Context, MetricFailed
 from espnet_hybridse.scoring.registry import METRICS, select
 from espnet_hybridse.scoring.results import notes, write_results
 from espnet_hybridse.scoring.rows import read_quarantine, read_rows
-from espnet_hybridse.scoring.table import harm_table, mean_and_interval, results_table
+from espnet_hybridse.scoring.table import mean_and_interval, results_table
 
 LIGHT = ["SI-SDR", "LSD"]
 """Metrics that need no optional package."""
@@ -158,6 +159,19 @@ def test_character_accuracy_keeps_what_was_heard_and_the_length():
 def test_text_is_normalised_as_whisper_does():
     assert normalise("  L'Élan, n° 5 [rires] (bas)!  ") == "l élan n 5"
     assert normalise("ＡＢＣ。你好，") == "abc 你好"
+    # The challenge cleans with "whisper_basic"; transformers has the same normaliser.
+    whisper = pytest.importorskip("transformers.models.whisper.english_normalizer")
+    texts = [
+        "Über 3,5 % — «süß»!",
+        "¿Qué tal? (risas)",
+        "L'été, n° 5 ½",
+        "今天 [笑] 天气：不错。",
+        "Ёж & ёлка",
+        "don't—stop <noise> it's 10:30",
+        "naïve\tcafé  №1",
+    ]
+    for text in texts:
+        assert normalise(text) == whisper.BasicTextNormalizer()(text).strip()
 
 
 def test_language_codes_of_all_corpora_are_understood():
@@ -206,6 +220,20 @@ def test_killed_scoring_resumes_without_loss(sets):
         u: r["scores"] for u, r in whole.items()
     }
     assert run(sets, "noisy").skipped == 3
+
+
+def test_array_jobs_merge_to_the_rows_of_one_run(sets):
+    lists = (sets / "ref.scp", sets / "noisy.scp")
+    assert score(*lists, sets / "whole", LIGHT, nj=1).scored == 3
+    for part, count in (("1/2", 2), ("2/2", 1)):
+        assert score(*lists, sets / "parts", LIGHT, nj=1, split=part).scored == count
+    assert score(*lists, sets / "parts", LIGHT, nj=1).skipped == 3
+    rows = [read_rows(sets / name / "scores.jsonl") for name in ("whole", "parts")]
+    assert {u: r["scores"] for u, r in rows[0].items()} == {
+        u: r["scores"] for u, r in rows[1].items()
+    }
+    with pytest.raises(ValueError, match="--split 3/2"):
+        score(*lists, sets / "parts", LIGHT, split="3/2")
 
 
 def test_new_metric_is_added_and_changed_file_is_scored_again(sets):

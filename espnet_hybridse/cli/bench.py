@@ -10,6 +10,7 @@ import torch
 
 from espnet_hybridse.audio import RATES
 from espnet_hybridse.bench import disc, fusion, gen, gen_branch
+from espnet_hybridse.bench import score as score_bench
 from espnet_hybridse.bench.disc_systems import SYSTEMS
 from espnet_hybridse.bench.machine import describe
 from espnet_hybridse.bench.table import markdown
@@ -39,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_fusion(what.add_parser("fusion", help=text, description=text, formatter_class=form))
     text = "rendering of noisy speech beside a plain reading of the challenge's procedure"
     add_simulate(what.add_parser("simulate", help=text, description=text, formatter_class=form))
+    text = "'hybridse score' beside a plain loop that reads every file once for every metric"
+    add_score(what.add_parser("score", help=text, description=text, formatter_class=form))
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -126,13 +129,26 @@ def add_simulate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here too")
 
 
+def add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ref", type=Path, required=True, metavar="SCP", help="clean files")
+    parser.add_argument("--inf", type=Path, required=True, metavar="SCP", help="enhanced files")
+    default = list(score_bench.DEFAULT)
+    parser.add_argument("--metrics", nargs="+", default=default, metavar="M", help="all, or some")
+    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2], help="processes to try")
+    parser.add_argument("--max_utts", type=int, default=40, help="first so many of the list")
+    parser.add_argument("--skip_plain", action="store_true", help="without the plain loop")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here too")
+    parser.set_defaults(device="cpu", threads=None)
+
+
 def run(args: argparse.Namespace) -> int:
     if args.what == "simulate":
         return run_simulate(args)
     device = device_of(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
-    return {"disc": run_disc, "gen": run_gen, "fusion": run_fusion}[args.what](args, device)
+    runs = {"disc": run_disc, "gen": run_gen, "fusion": run_fusion, "score": run_score}
+    return runs[args.what](args, device)
 
 
 def run_disc(args: argparse.Namespace, device: torch.device) -> int:
@@ -227,6 +243,16 @@ def run_simulate(args: argparse.Namespace) -> int:
         rows = simulate.as_dicts(simulate.run(sources, scratch, settings))
         report.table("simulate", f"{settings.num} utterances", rows, simulate.COLUMNS)
     return report.end(simulate.legend())
+
+
+def run_score(args: argparse.Namespace, device: torch.device) -> int:
+    settings = score_bench.Settings(
+        args.ref, args.inf, args.metrics, args.workers, args.max_utts, not args.skip_plain
+    )
+    report = Report(args, {"metrics": args.metrics, "max_utts": args.max_utts}, device)
+    rows = [score_bench.as_dict(row) for row in score_bench.run(settings)]
+    report.table("score", "Scoring", rows, score_bench.columns_of(args.workers))
+    return report.end(score_bench.LEGEND)
 
 
 class Report:

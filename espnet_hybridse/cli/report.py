@@ -1,49 +1,84 @@
-"""`hybridse report`: what a hybrid does with its branches."""
+"""`hybridse report`: one page of everything that is known of scored systems."""
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 
 from espnet_hybridse.cli.pairs import pairs
-from espnet_hybridse.device import device_of
-from espnet_hybridse.inference.enhancer import Enhancer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, required=True, help="directory of a trained hybrid")
-    parser.add_argument("--wavs", type=Path, required=True, help="wav.scp of noisy speech")
-    parser.add_argument("--clean", type=Path, help="spk1.scp of the same utterances")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--uids", nargs="+", default=[], help="utterances of the figure")
-    parser.add_argument("--pictures", type=int, default=5, help="else so many of the list")
-    parser.add_argument("--max_utts", type=int, help="only the first so many of the list")
     parser.add_argument(
-        "--scores", nargs="+", default=[], metavar="NAME=DIR", help="scored systems to tabulate"
+        "--scores",
+        nargs="+",
+        default=[],
+        metavar="NAME=DIR",
+        help="systems that 'hybridse score' has scored; the unprocessed input is called Noisy",
     )
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--meta", type=Path, help="meta.tsv of the test set, for breakdowns")
+    parser.add_argument(
+        "--losses", nargs="+", default=[], metavar="NAME=EXP", help="loss curves of experiments"
+    )
+    parser.add_argument("--uids", nargs="+", default=[], help="utterances to show and hear")
+    parser.add_argument("--pictures", type=int, default=5, help="else so many of them")
+    parser.add_argument("--model", type=Path, help="a trained hybrid: its branches and mask")
+    parser.add_argument("--wavs", type=Path, help="wav.scp for --model; else that of Noisy")
+    parser.add_argument("--clean", type=Path, help="spk1.scp for --model; else that of Noisy")
+    parser.add_argument("--max_utts", type=int, help="--model on the first so many of the list")
+    parser.add_argument("--device", default="cpu", help="of --model: auto, cpu, cuda or cuda:N")
+    parser.add_argument("--title", default="Speech enhancement results", help="of the page")
+    parser.add_argument(
+        "--fact", nargs="+", default=[], metavar="NAME=VALUE", help="config, seed … to print"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     try:
-        from espnet_hybridse.report.hybrid import FIGURE, TEXT, write_report
+        from espnet_hybridse.report.write import Request, write_report
     except ImportError as error:
         raise ValueError(f"{error}; pip install 'espnet_hybridse[recipe]'") from error
     for name in ("pictures", "max_utts"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value} must be at least 1")
-    scores = pairs(args.scores, "--scores Noisy=exp/noisy/scores_test")
-    enhancer = Enhancer.from_pretrained(args.model, device=str(device_of(args.device)))
-    print(
-        write_report(
-            enhancer,
-            args.wavs,
-            args.clean,
-            args.out,
-            args.uids,
-            args.pictures,
-            args.max_utts,
-            {name: Path(folder) for name, folder in scores.items()},
-        )
+    scores = folders(args.scores, "--scores Noisy=exp/noisy/scores_test")
+    command = shlex.join(["hybridse", *sys.argv[1:]])
+    request = Request(
+        args.out,
+        scores,
+        args.meta,
+        folders(args.losses, "--losses Dis.=exp/disc_mini"),
+        args.uids,
+        args.pictures,
+        {**pairs(args.fact, "--fact seed=0"), "command": command},
+        look(args, scores) if args.model else None,
+        args.title,
     )
-    print(f"written: {args.out / TEXT}, {args.out / FIGURE}")
+    print("\n".join(f"written: {path}" for path in write_report(request)))
     return 0
+
+
+def folders(words: list[str], example: str) -> dict[str, Path]:
+    """NAME=DIR words as paths."""
+    return {name: Path(folder) for name, folder in pairs(words, example).items()}
+
+
+def look(args: argparse.Namespace, scores: dict[str, Path]):
+    """What the hybrid does with its branches."""
+    from espnet_hybridse.device import device_of
+    from espnet_hybridse.inference.enhancer import Enhancer
+    from espnet_hybridse.report.hybrid import look_at_branches
+    from espnet_hybridse.scoring.harm import BASELINE, settings
+
+    wavs, clean = args.wavs, args.clean
+    if wavs is None and BASELINE in scores:
+        known = settings(scores[BASELINE])
+        wavs = Path(known["inf_scp"])
+        clean = clean or (Path(known["ref_scp"]) if known["ref_scp"] else None)
+    if wavs is None:
+        raise ValueError("--model needs --wavs, or --scores Noisy=DIR, whose files it then takes")
+    enhancer = Enhancer.from_pretrained(args.model, device=str(device_of(args.device)))
+    wanted = (args.uids, args.pictures, args.max_utts)
+    return look_at_branches(enhancer, wavs, clean, args.out, *wanted)

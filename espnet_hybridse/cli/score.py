@@ -1,16 +1,19 @@
-"""`hybridse score`: score one system's files, or tabulate systems that have been scored."""
+"""`hybridse score`: score systems, published ones too, tabulate them and rank them."""
 
 import argparse
 import shlex
 import sys
+from pathlib import Path
 
 from espnet_hybridse.cli.pairs import pairs
+from espnet_hybridse.peers import PEERS
+from espnet_hybridse.scoring.breakdown import breakdown_tables
 from espnet_hybridse.scoring.engine import score
+from espnet_hybridse.scoring.harm import BASELINE, harm_table, worst_tables
+from espnet_hybridse.scoring.ranking import rank_table
 from espnet_hybridse.scoring.registry import METRICS
 from espnet_hybridse.scoring.results import notes, write_results
-from espnet_hybridse.scoring.table import harm_table, results_table
-
-BASELINE = "Noisy"
+from espnet_hybridse.scoring.table import results_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,12 +22,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--ref", metavar="SCP", help="clean references; without, fewer metrics")
     one.add_argument("--inf", metavar="SCP", help="enhanced files, or the noisy ones")
     one.add_argument("--text", metavar="TEXT", help="transcripts, for CAcc")
-    one.add_argument("--utt2lang", metavar="LIST", help="languages; without, CAcc detects them")
+    one.add_argument("--utt2lang", metavar="LIST", help="languages, for LID and CAcc")
     one.add_argument("--metrics", nargs="+", default=["all"], metavar="M", help=f"all, or {keys}")
     one.add_argument("--out", metavar="DIR", help="rows, quarantine and settings go here")
     one.add_argument("--nj", type=int, default=2, help="processes")
+    one.add_argument("--device", default="auto", help="of networks: auto, cpu, cuda or cuda:N")
+    one.add_argument("--batch", type=int, help="files a network scores at once; else 8 on a GPU")
+    one.add_argument(
+        "--models",
+        nargs="+",
+        default=[],
+        metavar="M=DIR",
+        help="folder, file or id of a metric's weights in place of the official one",
+    )
+    one.add_argument(
+        "--split",
+        metavar="i/n",
+        help="score every n-th utterance only (array jobs); a run without it merges what they did",
+    )
+    one.add_argument(
+        "--peer",
+        nargs="+",
+        metavar="P",
+        help=f"enhance --inf, the noisy files, with published systems first: {' '.join(PEERS)}; "
+        "each is scored in DIR/P, and put into --table where that is given",
+    )
     table = parser.add_argument_group("tabulate scored systems")
     table.add_argument("--table", nargs="+", metavar="NAME=DIR", help="systems, row by row")
+    table.add_argument("--rank", nargs="+", metavar="NAME=DIR", help="rank as the challenge does")
+    table.add_argument(
+        "--stand_ins", action="store_true", help="rank by stand-ins where official ones are absent"
+    )
+    table.add_argument(
+        "--meta", metavar="TSV", help="meta.tsv of the set: scores by distortion, SNR, language"
+    )
+    table.add_argument(
+        "--worst",
+        type=int,
+        default=0,
+        metavar="N",
+        help="list the N utterances that each system harms most, with their spectrograms",
+    )
     table.add_argument("--results", metavar="FILE", help="write the tables and facts here too")
     table.add_argument(
         "--fact", nargs="+", default=[], metavar="NAME=VALUE", help="config, seed … for RESULTS.md"
@@ -32,23 +70,68 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.rank:
+        print(rank_table(named(args.rank), args.stand_ins))
+        return 0
+    peers = run_peers(args) if args.peer else {}
     if args.table:
-        return tabulate(args)
-    missing = [name for name in ("inf", "out") if not getattr(args, name)]
-    if missing:
-        raise ValueError(f"--{missing[0]} is needed to score, or --table NAME=DIR … to tabulate")
-    summary = score(
-        args.ref, args.inf, args.out, args.metrics, args.text, args.utt2lang, nj=args.nj
-    )
-    print(summary)
+        return tabulate(args, {**pairs(args.table, "--table Noisy=DIR"), **peers})
+    if not peers:
+        need(args, "or --table NAME=DIR … to tabulate")
+        print(score(args.ref, args.inf, args.out, **options(args)))
     return 0
 
 
-def tabulate(args: argparse.Namespace) -> int:
-    out_dirs = pairs(args.table, "--table Noisy=DIR")
+def need(args: argparse.Namespace, otherwise: str) -> None:
+    """Raise ValueError when what scoring needs is not there."""
+    missing = [name for name in ("inf", "out") if not getattr(args, name)]
+    if missing:
+        raise ValueError(f"--{missing[0]} is needed to score, {otherwise}")
+
+
+def options(args: argparse.Namespace) -> dict:
+    """What the command line says about `score`."""
+    from espnet_hybridse.device import device_of
+
+    names = ("metrics", "text", "utt2lang", "nj", "batch", "split")
+    given = {name: getattr(args, name) for name in names}
+    models = pairs(args.models, "--models LPS=DIR")
+    return {**given, "device": str(device_of(args.device)), "models": models}
+
+
+def run_peers(args: argparse.Namespace) -> dict[str, str]:
+    """Enhance and score with every peer; name -> folder of its scores."""
+    from espnet_hybridse.peers.run import enhance_with
+
+    need(args, "--inf the noisy files and --out a folder for all peers")
+    folders = {}
+    for key in args.peer:
+        if key not in PEERS:
+            raise ValueError(f"--peer {key!r} is not one of {', '.join(PEERS)}")
+        PEERS[key].check()
+    for key in args.peer:
+        folder = Path(args.out) / key
+        enhanced = enhance_with(PEERS[key], Path(args.inf), folder, args.nj)
+        print(score(args.ref, enhanced, folder, **options(args)))
+        folders[PEERS[key].name] = str(folder)
+    return folders
+
+
+def named(words: list[str]) -> dict[str, str]:
+    """NAME=DIR or DIR, which then is its own name."""
+    return pairs([w if "=" in w else f"{w}={w}" for w in words], "--rank A=DIR B=DIR")
+
+
+def tabulate(args: argparse.Namespace, out_dirs: dict[str, str]) -> int:
     tables = [results_table(out_dirs)]
     if BASELINE in out_dirs and len(out_dirs) > 1:
         tables.append("## Do no harm: utterances made worse\n\n" + harm_table(out_dirs, BASELINE))
+        if args.worst:
+            pictures = Path(args.results).parent / "worst" if args.results else None
+            tables += worst_tables(out_dirs, args.worst, pictures)
+    if args.meta:
+        for kind, table in breakdown_tables(out_dirs, args.meta):
+            tables.append(f"## By {kind if kind == 'SNR' else kind.lower()}\n\n{table}")
     tables.append("## Notes\n\n" + notes(out_dirs))
     print("\n\n".join(tables))
     if args.results:

@@ -1,1 +1,1 @@
-"""What a hybrid does with its two branches: mask statistics and pictures."""
+"""`hybridse report`: everything that is known of scored systems on one page, and as Markdown."""

@@ -1,22 +1,30 @@
-"""`hybridse report`: one figure of a few utterances, and the mask over all of them."""
+"""What a hybrid does with its two branches: one figure of a few utterances, the mask over all."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Mapping, Optional, Sequence
+from typing import List, Optional, Sequence
 
-import numpy as np
 from tqdm import tqdm
 
 from espnet_hybridse.audio import BadAudio, read_audio
 from espnet_hybridse.inference.enhancer import Enhancer
-from espnet_hybridse.lists import ListError, Quarantine, atomic_path, read_list
+from espnet_hybridse.lists import ListError, Quarantine, read_list
 from espnet_hybridse.plots import Picture, plot_branches, power_db
 from espnet_hybridse.report.mask_statistics import TITLES, MaskStatistics
-from espnet_hybridse.scoring.table import harm_table, results_table
 
-FIGURE, TEXT = "branches.png", "report.md"
+FIGURE = "branches.png"
 
 
-def write_report(
+@dataclass(frozen=True)
+class Branches:
+    """What was seen: the figure's path, the mask's table and what it was computed on."""
+
+    figure: Path
+    table: str
+    text: str
+
+
+def look_at_branches(
     enhancer: Enhancer,
     wavs: Path,
     clean: Optional[Path],
@@ -24,9 +32,8 @@ def write_report(
     uids: Sequence[str] = (),
     pictures: int = 5,
     max_utts: Optional[int] = None,
-    scores: Optional[Mapping[str, Path]] = None,
-) -> str:
-    """Run a hybrid over a list and write `branches.png` and `report.md`; returns the text.
+) -> Branches:
+    """Run a hybrid over a list and draw `branches.png`.
 
     Args:
         enhancer: of a hybrid.
@@ -35,7 +42,6 @@ def write_report(
         out: folder to write.
         uids: utterances of the figure; else `pictures` of them, evenly spread over the list.
         max_utts: look at the first so many of the list only; those of the figure as well.
-        scores: system -> folder that `hybridse score` wrote, for tables below the mask's.
 
     Raises:
         ListError: a list is missing or does not name a uid.
@@ -46,7 +52,7 @@ def write_report(
         if uid not in table:
             raise ListError(f"--uids {uid}: {wavs} does not name it; it names {min(table)}, …")
     listed = sorted(table)[:max_utts]
-    shown = list(uids) or listed[:: max(len(listed) // pictures, 1)][:pictures]
+    shown = list(uids) or spread(listed, pictures)
     statistics, columns, seconds = MaskStatistics(), {}, 0.0
     quarantine = Quarantine(out / "quarantine.tsv")
     for uid in tqdm(sorted({*listed, *shown}), desc="report", unit="utt"):
@@ -57,7 +63,7 @@ def write_report(
             continue
         parts = enhancer.branches(wav, fs)
         mask = parts.pop("mask")
-        # On the mask's grid (20 ms, 10 ms, 50 Hz) but for its first frame, half of which is padding.
+        # On the mask's grid (20 ms, 10 ms, 50 Hz) but for its first frame, which is half padding.
         level = 10 ** (power_db(wav, fs)[0].T / 20)
         frames = min(len(mask) - 1, len(level))
         statistics.add(mask[1 : frames + 1], level[:frames, : mask.shape[1]])
@@ -73,26 +79,15 @@ def write_report(
     if not columns:
         raise ListError(f"{wavs}: no utterance could be read; see {out / 'quarantine.tsv'}")
     plot_branches(columns, out / FIGURE)
-    text = _text(enhancer, statistics, seconds, quarantine.count, scores)
-    with atomic_path(out / TEXT) as tmp:
-        tmp.write_text(text, encoding="utf-8")
-    return text
-
-
-def _text(enhancer, statistics, seconds, quarantined, scores) -> str:
-    lines = ["# The hybrid and its branches", "", f"Model: {enhancer.loaded.weights}", ""]
-    lines += [f"![Spectrograms and mask]({FIGURE})", "", "## Mask", ""]
-    lines += [
-        f"M of {seconds / 60:.1f} minutes of speech, bins within 40 dB of each utterance's loudest; "
-        f"{quarantined} files quarantined.",
-        "",
-        f"| {' | '.join(TITLES)} |",
-        f"| :-- |{' --: |' * (len(TITLES) - 1)}",
-    ]
+    lines = [f"| {' | '.join(TITLES)} |", f"| :-- |{' --: |' * (len(TITLES) - 1)}"]
     lines += [f"| {' | '.join(cells)} |" for cells in statistics.rows()]
-    if scores:
-        lines += ["", "## Scores", "", results_table(scores)]
-        if "Noisy" in scores:
-            lines += ["", "## Do no harm: utterances made worse, and by how much", ""]
-            lines.append(harm_table(scores))
-    return "\n".join(lines) + "\n"
+    text = (
+        f"M of {seconds / 60:.1f} minutes of speech, bins within 40 dB of each utterance's "
+        f"loudest; {quarantine.count} files quarantined. Model: {enhancer.loaded.weights}."
+    )
+    return Branches(out / FIGURE, "\n".join(lines), text)
+
+
+def spread(listed: Sequence[str], count: int) -> List[str]:
+    """`count` of them, evenly spread."""
+    return list(listed[:: max(len(listed) // count, 1)][:count])

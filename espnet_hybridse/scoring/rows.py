@@ -1,7 +1,7 @@
 """The per-utterance rows of one scored system: `scores.jsonl`, appended while scoring runs."""
 
 import json
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,35 +9,45 @@ from espnet_hybridse.lists import PathLike, atomic_path
 
 Row = dict[str, Any]
 """`uid`, `stamp`, `fs` (Hz), `seconds`, `scores` {column: value or null}, `failed` {column:
-reason}, `weights` {column: weight in the mean}, `notes`, `cost_s` {column: seconds it took}."""
+reason}, `weights` {column: weight in the mean}, `notes`, `cost_s` {column: seconds it took},
+`models` {column: weights named with --models}."""
 
-MERGED = ("scores", "failed", "weights", "notes", "cost_s")
+MERGED = ("scores", "failed", "weights", "notes", "cost_s", "models")
 
 
-def read_rows(path: PathLike) -> dict[str, Row]:
+def read_rows(*paths: PathLike) -> dict[str, Row]:
     """uid -> row. Later lines add their columns to earlier ones of the same file and stamp.
 
     A last line torn by a kill is left out; so is an older line whose stamp is not the newest, as
     its file has changed since.
     """
-    path, rows = Path(path), {}
-    for line in _whole_lines(path):
-        row = json.loads(line)
-        known = rows.get(row["uid"])
-        if known and known["stamp"] == row["stamp"]:
-            for part in MERGED:
-                row[part] = {**known[part], **row[part]}
-        rows[row["uid"]] = row
+    rows: dict[str, Row] = {}
+    for path in paths:
+        for line in _whole_lines(Path(path)):
+            row = json.loads(line)
+            known = rows.get(row["uid"])
+            if known and known["stamp"] == row["stamp"]:
+                for part in MERGED:
+                    row[part] = {**known.get(part, {}), **row.get(part, {})}
+                for name in row["failed"].keys() & row["scores"].keys():
+                    if row["scores"][name] is not None:  # it failed once and works now
+                        del row["failed"][name]
+            rows[row["uid"]] = row
     return rows
 
 
-def mend(path: PathLike, uids: Container[str]) -> None:
-    """Keep whole lines of `uids` only: no torn last line, no utterance that left the list."""
-    path = Path(path)
-    if path.exists():
-        lines = [line for line in _whole_lines(path) if json.loads(line)["uid"] in uids]
-        with atomic_path(path) as tmp:
-            tmp.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+def compact(path: PathLike, uids: Container[str], others: Sequence[PathLike] = ()) -> None:
+    """Leave one whole line for each of `uids`: none torn, none of an utterance off the list.
+
+    Args:
+        others: rows of array jobs, taken over where `path` has none that are newer.
+    """
+    path, rows = Path(path), read_rows(*others, path)
+    if path.exists() or rows:
+        with atomic_path(path) as tmp, open(tmp, "w", encoding="utf-8") as handle:
+            for uid in sorted(rows):
+                if uid in uids:
+                    append_row(handle, rows[uid])
 
 
 def append_row(handle, row: Row) -> None:

@@ -1,6 +1,6 @@
-"""The results table and the do-no-harm table, as Markdown."""
+"""Scored systems and the results table, as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,11 @@ class System:
             raise FileNotFoundError(f"{name}: no scores in {path}; run 'hybridse score' first")
         return cls(name, rows, read_quarantine(Path(out_dir) / "quarantine.tsv"))
 
+    def only(self, uids: Container[str]) -> "System":
+        """The same system on some of the utterances."""
+        rows = {uid: row for uid, row in self.rows.items() if uid in uids}
+        return System(self.name, rows, {u: r for u, r in self.quarantined.items() if u in uids})
+
     def values(self, column: str) -> dict[str, float]:
         """uid -> value, of the utterances that have one."""
         return {
@@ -55,8 +60,8 @@ def read_systems(out_dirs: Mapping[str, PathLike]) -> list[System]:
 
 
 def columns_of(systems: Sequence[System]) -> list[str]:
-    """Columns with at least one value in every system, by category."""
-    present = [name for name in METRICS if all(system.values(name) for system in systems)]
+    """Columns that all systems have on at least one common utterance, by category."""
+    present = [name for name in METRICS if common_utterances(systems, name)]
     return sorted(present, key=lambda name: CATEGORIES.index(METRICS[name].category))
 
 
@@ -74,81 +79,78 @@ def mean_and_interval(
 ) -> tuple[float, float]:
     """Weighted mean and half the width of its 95 % bootstrap interval over utterances."""
     values, weights = np.asarray(values, dtype=float), np.asarray(weights, dtype=float)
-    rng = np.random.default_rng(SEED)
-    means = np.empty(replicates)
-    for i in range(replicates):
-        drawn = rng.integers(values.size, size=values.size)
-        means[i] = np.average(values[drawn], weights=weights[drawn])
-    low, high = np.percentile(means, [2.5, 97.5])
+    rng, size = np.random.default_rng(SEED), values.size
+    weighted, means = values * weights, []
+    # A million draws at once: all 1000 replicates of a large test set would fill the memory.
+    block = max(1, 10**6 // size)
+    for start in range(0, replicates, block):
+        drawn = rng.integers(size, size=(min(block, replicates - start), size))
+        means.append(weighted[drawn].sum(axis=1) / weights[drawn].sum(axis=1))
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
     return float(np.average(values, weights=weights)), float(high - low) / 2
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One mean with half the width of its 95 % interval."""
+
+    mean: float
+    half: float
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The numbers of the results table."""
+
+    systems: list[str]
+    cells: dict[str, dict[str, Cell]]
+    """Column -> system -> mean over the utterances that all systems have."""
+    counts: dict[str, int]
+    """Column -> how many utterances those are."""
+
+
+def statistics(systems: Sequence[System]) -> Statistics:
+    """Means over utterances common to all systems, of the columns that all of them have."""
+    table: dict[str, dict[str, Cell]] = {}
+    counts = {}
+    for column in columns_of(systems):
+        uids = common_utterances(systems, column)
+        counts[column] = len(uids)
+        table[column] = {}
+        for system in systems:
+            values = system.values(column)
+            weights = [system.rows[uid]["weights"].get(column, 1) for uid in uids]
+            mean = mean_and_interval([values[uid] for uid in uids], weights)
+            table[column][system.name] = Cell(*mean)
+    return Statistics([system.name for system in systems], table, counts)
 
 
 def results_table(out_dirs: Mapping[str, PathLike]) -> str:
     """{system: out_dir} -> means with 95 % intervals, over utterances common to all systems."""
-    systems = read_systems(out_dirs)
-    columns = columns_of(systems)
-    cells: dict[str, list[str]] = {system.name: [] for system in systems}
-    counts = []
-    for column in columns:
-        uids = common_utterances(systems, column)
-        counts.append(str(len(uids)))
-        statistics = []
-        for system in systems:
-            values = system.values(column)
-            weights = [system.rows[uid]["weights"].get(column, 1) for uid in uids]
-            if uids:
-                statistics.append(mean_and_interval([values[uid] for uid in uids], weights))
-        digits = 3 if METRICS[column].range[1] <= 1 else 2
-        texts = [f"{mean:.{digits}f} ± {half:.{digits}f}" for mean, half in statistics]
-        for system, text in zip(systems, texts or ["–"] * len(systems), strict=True):
-            cells[system.name].append(text)
-    lines = _header(["System", *map(_title, columns)])
-    lines += [_line([name, *row]) for name, row in cells.items()]
-    lines.append(_line(["*utterances*", *counts]))
+    found = statistics(read_systems(out_dirs))
+    lines = header(["System", *map(title, found.cells)])
+    for system in found.systems:
+        lines.append(line([system, *(show(c, cells[system]) for c, cells in found.cells.items())]))
+    lines.append(line(["*utterances*", *map(str, found.counts.values())]))
     return "\n".join(lines)
 
 
-def harm_table(out_dirs: Mapping[str, PathLike], baseline: str = "Noisy") -> str:
-    """Share of utterances that each system made worse than `baseline`, per metric, and by how much.
-
-    In brackets stands the mean change of those that were made worse. An utterance that the
-    baseline has a value for and the system failed on counts as worse, without an amount.
-
-    Raises:
-        ValueError: no system is called `baseline`.
-    """
-    if baseline not in out_dirs:
-        raise ValueError(
-            f"no system is called {baseline!r} (there are: {', '.join(out_dirs)}); score the "
-            f"unprocessed input too and pass {baseline}=DIR"
-        )
-    systems = read_systems(out_dirs)
-    noisy = next(system for system in systems if system.name == baseline)
-    columns = columns_of(systems)
-    lines = _header(["Worse than " + baseline, *columns])
-    for system in systems:
-        if system is noisy:
-            continue
-        shares = []
-        for column in columns:
-            before, after = noisy.values(column), system.values(column)
-            sign = 1 if METRICS[column].higher_is_better else -1
-            uids = before.keys() & system.tried(column)
-            worse = [u for u in uids if u not in after or sign * (after[u] - before[u]) < 0]
-            amounts = [after[u] - before[u] for u in worse if u in after]
-            amount = f" ({np.mean(amounts):+.2f})" if amounts else ""
-            shares.append(f"{100 * len(worse) / len(uids):.1f} %{amount}" if uids else "–")
-        lines.append(_line([system.name, *shares]))
-    return "\n".join(lines)
+def show(column: str, cell: Cell) -> str:
+    """A mean and its interval with as many decimals as the column's range asks for."""
+    digits = 3 if METRICS[column].range[1] <= 1 else 2
+    return f"{cell.mean:.{digits}f} ± {cell.half:.{digits}f}"
 
 
-def _title(column: str) -> str:
+def title(column: str) -> str:
+    """The column's name and which way is better."""
     return f"{column} {'↑' if METRICS[column].higher_is_better else '↓'}"
 
 
-def _header(cells: Sequence[str]) -> list[str]:
-    return [_line(cells), _line([":--", *["--:"] * (len(cells) - 1)])]
+def header(cells: Sequence[str]) -> list[str]:
+    """The first two lines of a Markdown table: text to the left, numbers to the right."""
+    return [line(cells), line([":--", *["--:"] * (len(cells) - 1)])]
 
 
-def _line(cells: Sequence[str]) -> str:
+def line(cells: Sequence[str]) -> str:
+    """One line of a Markdown table."""
     return f"| {' | '.join(cells)} |"

@@ -5,7 +5,7 @@ called_from=${PWD}
 cd "$(dirname "$0")"
 
 stage=1
-stop_stage=10
+stop_stage=11
 nj=$(nproc 2>/dev/null || echo 2)
 ngpu=0
 num_nodes=1
@@ -32,6 +32,7 @@ help_message="Usage: ./run.sh [--name value ...]
   --stage N --stop_stage M  (${stage}, ${stop_stage})
        1 data  2 simulation  3 checks  4 tokens  5 train Dis.  6 train Gen.
        7 branch outputs for the fusion  8 train Hybrid  9 enhance the test set  10 score
+       11 report
   --nj N             processes of the data and scoring stages (${nj})
   --ngpu N           GPUs of training (${ngpu})
   --num_nodes N      machines of training (${num_nodes})
@@ -209,8 +210,22 @@ if wanted 9 "enhancement of the test set"; then
   done
 fi
 
+# The results' rows: name=folder of its scores, and what stands beside their numbers.
+test=${dumpdir}/raw/test
+scores=("Noisy=${expdir}/noisy/scores_test")
+losses=()
+for row in Dis.=disc Gen.=gen Hybrid=hybrid; do
+  scores+=("${row%%=*}=${expdir}/${row#*=}_${tag}/scores_test")
+  losses+=("${row%%=*}=${expdir}/${row#*=}_${tag}")
+done
+start="random weights"
+[ -z "${pretrained}" ] || start="the weights in ${pretrained}"
+trained="max_epoch of conf/${preset}"
+[ -z "${max_hours}" ] || trained="${max_hours} h for all three models"
+facts=("recipe=egs/mini/enh1" "preset=${preset}" "started_from=${start}" "training=${trained}"
+  "train_utterances=${num_train}" "seed=${seed}" "sqa_loss=${sqa:-off: no quality network}")
+
 if wanted 10 "scores"; then
-  test=${dumpdir}/raw/test
   score() {
     # Own recordings may have no transcripts.
     local text=()
@@ -219,25 +234,20 @@ if wanted 10 "scores"; then
     hybridse score --ref "${test}/spk1.scp" --inf "$2" "${text[@]}" --metrics ${metrics} --nj "${nj}" --out "$1"
   }
   score "${expdir}/noisy/scores_test" "${test}/wav.scp"
-  tables=("Noisy=${expdir}/noisy/scores_test")
-  for row in Dis.=disc Gen.=gen Hybrid=hybrid; do
-    model=${expdir}/${row#*=}_${tag}
+  for branch in disc gen hybrid; do
+    model=${expdir}/${branch}_${tag}
     score "${model}/scores_test" "${model}/enhanced_test/spk1.scp"
-    tables+=("${row%%=*}=${model}/scores_test")
   done
-  start="random weights"
-  [ -z "${pretrained}" ] || start="the weights in ${pretrained}"
-  trained="max_epoch of conf/${preset}"
-  [ -z "${max_hours}" ] || trained="${max_hours} h for all three models"
-  hybridse score --table "${tables[@]}" --results "${expdir}/RESULTS_${tag}.md" --fact \
-    "recipe=egs/mini/enh1" "preset=${preset}" "started_from=${start}" \
-    "training=${trained}" "train_utterances=${num_train}" "seed=${seed}" \
-    "sqa_loss=${sqa:-off: no quality network}"
-  hybridse plot --out "${expdir}/losses_${tag}.png" --losses \
-    "Dis.=${expdir}/disc_${tag}" "Gen.=${expdir}/gen_${tag}" "Hybrid=${expdir}/hybrid_${tag}"
+  hybridse score --table "${scores[@]}" --results "${expdir}/RESULTS_${tag}.md" --fact "${facts[@]}"
+  hybridse plot --out "${expdir}/losses_${tag}.png" --losses "${losses[@]}"
   hybridse plot --out "${expdir}/spectrograms_${tag}.png" --spectrograms "Noisy=${test}/wav.scp" \
     "Dis.=${expdir}/disc_${tag}/enhanced_test/spk1.scp" \
     "Gen.=${expdir}/gen_${tag}/enhanced_test/spk1.scp" \
     "Hybrid=${expdir}/hybrid_${tag}/enhanced_test/spk1.scp" "Clean=${test}/spk1.scp"
+fi
+
+if wanted 11 "report"; then
+  hybridse report --out "${expdir}/report_${tag}" --scores "${scores[@]}" --losses "${losses[@]}" \
+    --meta "${test}/meta.tsv" --model "${expdir}/hybrid_${tag}" --max_utts 20 --fact "${facts[@]}"
 fi
 begin end

@@ -1,0 +1,108 @@
+"""Chosen utterances: spectrograms of every signal, players, scores."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet_hybridse.audio import BadAudio, read_audio, write_audio
+from espnet_hybridse.lists import PathLike, read_list
+from espnet_hybridse.plots import plot_utterance
+from espnet_hybridse.report.figures import Figure, data_uri
+from espnet_hybridse.scoring.harm import settings
+from espnet_hybridse.scoring.table import System
+
+CLEAN = "Clean"
+
+
+@dataclass(frozen=True)
+class Player:
+    """One signal to listen to."""
+
+    name: str
+    uri: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One utterance on the page."""
+
+    uid: str
+    anchor: str
+    facts: str
+    figure: Figure
+    players: list[Player]
+    head: list[str]
+    rows: list[list[str]]
+
+
+def signals(out_dirs: Mapping[str, PathLike]) -> dict[str, dict[str, str]]:
+    """Name -> uid -> file: what each system was scored on, and the clean references."""
+    lists: dict[str, dict[str, str]] = {}
+    clean: dict[str, str] = {}
+    for name, out_dir in out_dirs.items():
+        known = settings(out_dir)
+        lists[name] = read_list(known["inf_scp"])
+        if known["ref_scp"]:
+            clean.update(read_list(known["ref_scp"]))
+    return {**lists, CLEAN: clean} if clean else lists
+
+
+def show_utterance(
+    uid: str,
+    files: Mapping[str, Mapping[str, str]],
+    systems: Sequence[System],
+    columns: Sequence[str],
+    facts: str,
+    folder: Path,
+    listen: bool,
+) -> Shown | None:
+    """None when not one of its signals can be read.
+
+    Args:
+        files: from `signals`.
+        facts: language, distortions, … in a few words.
+        folder: for the pictures and sounds before they go into the page.
+        listen: with players.
+    """
+    players, found = [], {}
+    fs = 0
+    for name, table in files.items():
+        try:
+            wav, fs = read_audio(table[uid])
+        except (KeyError, BadAudio):
+            continue
+        path = folder / "sound.flac"
+        write_audio(path, wav, fs)
+        found[name] = table[uid]
+        if listen:
+            label = f"{name}, utterance {uid}, {wav.size / fs:.1f} seconds"
+            players.append(Player(name, data_uri(path), label))
+    if not found:
+        return None
+    lists = {}
+    for name, file in found.items():
+        lists[name] = folder / f"{len(lists)}.scp"
+        lists[name].write_text(f"{uid} {file}\n", encoding="utf-8")
+    picture = folder / "spectrograms.webp"
+    plot_utterance(lists, uid, picture)
+    alt = f"Spectrograms of {uid} at {fs} Hz from top to bottom: {', '.join(found)}"
+    rows = []
+    for system in systems:
+        scores = system.rows.get(uid, {}).get("scores", {})
+        values = [scores.get(column) for column in columns]
+        rows.append([system.name, *("–" if v is None else f"{v:.2f}" for v in values)])
+    return Shown(
+        uid,
+        anchor(uid),
+        ", ".join(part for part in (facts, f"{fs} Hz") if part),
+        Figure(data_uri(picture), alt, f"{', '.join(found)}, 80 dB", wide=False),
+        players,
+        ["System", *columns],
+        rows,
+    )
+
+
+def anchor(uid: str) -> str:
+    """A name for links within the page."""
+    return "utt-" + "".join(c if c.isalnum() or c in "-_" else "-" for c in uid)

@@ -1,0 +1,73 @@
+"""Language identification accuracy with the challenge's OWSM-CTC, and with Whisper base."""
+
+import numpy as np
+
+from espnet_hybridse.assets import whisper_base_dir
+from espnet_hybridse.scoring.characters import WHISPER_BASE, whisper_base
+from espnet_hybridse.scoring.espnet_models import EspnetMetric, constructor_arguments
+from espnet_hybridse.scoring.languages import three_letters, two_letters
+from espnet_hybridse.scoring.metric import Context, Metric, MetricFailed
+
+
+class LidAccuracy(EspnetMetric):
+    """1 where the first token of OWSM-CTC's transcript is the utterance's language, else 0."""
+
+    key = name = "LID"
+    category = "task-dependent"
+    official = True
+    rate = "16 kHz"
+    range = (0.0, 1.0)
+    model_id = "espnet/owsm_ctc_v4_1B"
+    source = "espnet/owsm_ctc_v4_1B, greedy"
+
+    def load(self, weights, device):
+        from espnet2.bin.s2t_inference_ctc import Speech2TextGreedySearch
+
+        return Speech2TextGreedySearch(
+            **constructor_arguments(weights),
+            device=device,
+            generate_interctc_outputs=False,
+            lang_sym="<nolang>",
+            task_sym="<asr>",
+        )
+
+    def compute(self, inf, ref, fs, context):
+        wanted = three_letters(known_language(context))
+        _, tokens, *_ = self.model(context.setup)(context.at_16k(inf, fs))[0]
+        heard = tokens[0].strip("<>") if tokens else ""
+        context.notes["language"] = heard
+        return float(heard == wanted)
+
+
+class LidWhisper(Metric):
+    """1 where Whisper base takes the utterance's language for the likeliest, else 0."""
+
+    key = "LID_Whisper"
+    name = "LID(Whisper-base)"
+    category = "task-dependent"
+    stands_for = "LID"
+    rate = "16 kHz"
+    range = (0.0, 1.0)
+    source = WHISPER_BASE
+    modules = ("faster_whisper",)
+
+    @property
+    def install(self):
+        return "pip install 'espnet_hybridse[scoring,offline]'"
+
+    def check_assets(self, setup):
+        whisper_base_dir()
+
+    def compute(self, inf, ref, fs, context):
+        wanted = two_letters(known_language(context))
+        wav = np.ascontiguousarray(context.at_16k(inf, fs))
+        heard, _, _ = whisper_base().detect_language(wav)
+        context.notes["language (Whisper)"] = heard
+        return float(heard == wanted)
+
+
+def known_language(context: Context) -> str:
+    """The language that the lists give; raises MetricFailed without one."""
+    if not context.lang or context.lang == "unknown":
+        raise MetricFailed("no language; pass --utt2lang")
+    return context.lang
