@@ -1,40 +1,84 @@
-"""`hybridse enhance`: files, folders and lists; stages 7 and 9 of the recipe."""
+"""`hybridse enhance`: files, folders, patterns and lists; stages 7 and 9 of the recipe."""
 
 import argparse
+import contextlib
+import fcntl
+import json
+import sys
+from functools import partial
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Iterator, List, Optional, TextIO
 
+from espnet_hybridse.cli.standard_streams import STANDARD, from_input, to_output
 from espnet_hybridse.device import device_of
 from espnet_hybridse.fusion.safety import FALLBACKS
-from espnet_hybridse.generative.step_weights import DTYPES
-from espnet_hybridse.inference.batch import (
-    WEIGHTS_STAMP,
-    Job,
-    enhance_file,
-    enhance_files,
-    plan_jobs,
-    write_scp,
-)
-from espnet_hybridse.inference.enhancer import Enhancer
+from espnet_hybridse.generative.step_weights import DTYPES as DECODE_DTYPES
+from espnet_hybridse.inference.batch import WEIGHTS_STAMP, Summary, enhance_files
+from espnet_hybridse.inference.file_result import Result
+from espnet_hybridse.inference.jobs import AUDIO_SUFFIXES, Job, plan_jobs, write_scp
 from espnet_hybridse.inference.loading import weight_files
+from espnet_hybridse.inference.models import BRANCH_NAMES, model_folder
+from espnet_hybridse.inference.network import DTYPES
 from espnet_hybridse.lists import atomic_path
+
+EXIT_CODES = (
+    "Exit codes: 0: at least one file is enhanced or was there already, bad ones are in "
+    "OUT/quarantine.tsv; 1: none is; 2: wrong use, no such model, or OUT cannot be written; "
+    "3: with --strict, a file was quarantined; 130: interrupted. After a kill, a full disk or an "
+    "interrupt the same command goes on where it stopped."
+)
+DEFAULTS = {
+    "decode_dtype": None,
+    "safety": None,
+    "branch": None,
+    "dtype": None,
+    "mix": 1.0,
+    "segment": 10.0,
+    "overlap": 1.0,
+    "shared_mask": False,
+    "subtype": None,
+}
+"""Options that change the output: others make what is there stale."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="IN", help="audio file, folder or wav.scp")
-    parser.add_argument("out", type=Path, metavar="OUT", help="file or folder to write")
-    parser.add_argument("--model", type=Path, required=True, help="directory of a trained model")
+    parser.epilog = EXIT_CODES
+    kinds = "audio file, folder, 'pattern', wav.scp or - (stdin)"
+    parser.add_argument("source", type=Path, metavar="IN", help=kinds)
+    parser.add_argument("out", type=Path, metavar="OUT", help="file or folder to write, or -")
+    parser.add_argument(
+        "--model",
+        help="folder, zip or OWNER/NAME of a trained model; else the one of the checkout",
+    )
+    parser.add_argument("--branch", choices=BRANCH_NAMES, help="of a hybrid; else the hybrid")
     parser.add_argument("--nj", type=int, default=1, help="processes")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
         "--batch",
         type=int,
-        help="pieces of a long recording at once; else 1 for Dis., 8 for others",
+        help="pieces of a long recording, or short files, at once; else 1 for Dis., 8 for others",
+    )
+    parser.add_argument(
+        "--dtype", choices=DTYPES, help="of the networks; else as configured (CPU: float32)"
     )
     parser.add_argument(
         "--decode_dtype",
-        choices=DTYPES,
+        choices=DECODE_DTYPES,
         help="token decoding of Gen.; else as configured. int8 is the fastest on CPU",
+    )
+    parser.add_argument(
+        "--segment", type=float, default=10.0, help="seconds processed at once of long audio"
+    )
+    parser.add_argument(
+        "--overlap", type=float, default=1.0, help="seconds that neighbouring segments share"
+    )
+    parser.add_argument(
+        "--shared_mask",
+        action="store_true",
+        help="of several channels: one gain for all, which keeps the places of sounds",
+    )
+    parser.add_argument(
+        "--mix", type=float, default=1.0, help="0 to 1: share of the enhanced signal"
     )
     parser.add_argument(
         "--safety",
@@ -44,52 +88,144 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--safety_to", choices=FALLBACKS, default="disc", help="where --safety, if given, goes"
     )
-    parser.add_argument("--max_utts", type=int, help="only the first so many of the list")
     parser.add_argument(
+        "--suffix", choices=AUDIO_SUFFIXES, help="ending of the results; else the sources'"
+    )
+    parser.add_argument("--subtype", help="sample format, as PCM_16; else the sources'")
+    parser.add_argument("--max_utts", type=int, help="only the first so many files")
+    parser.add_argument("--json", action="store_true", help="a JSON line per file, then a summary")
+    parser.add_argument("--strict", action="store_true", help="exit 3 if a file was quarantined")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
+        "--resume", action="store_true", help="skip what is there already (the default)"
+    )
+    again.add_argument(
         "--overwrite", action="store_true", help="enhance again what is there already"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    for name in ("nj", "max_utts"):
+    args.standard_output = sys.stdout
+    args.messages = sys.stderr if args.out == STANDARD else sys.stdout
+    # ESPnet prints when it is imported; standard output is for results alone.
+    with contextlib.redirect_stdout(sys.stderr):
+        return checked_run(args)
+
+
+def checked_run(args: argparse.Namespace) -> int:
+    """Check what was asked for, then do it."""
+    for name in ("nj", "max_utts", "batch"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value} must be at least 1")
     args.device = str(device_of(args.device))
+    args.model = model_folder(args.model, args.branch)
     weights = weight_files(args.model)
-    if args.source.resolve() == args.out.resolve():
-        raise ValueError(f"{args.out}: IN and OUT are the same; the input would be lost")
-    jobs = plan_jobs(args.source, args.out, args.max_utts)
-    if len(jobs) == 1 and args.source.is_file() and args.source.suffix != ".scp":
-        return enhance_one(args, jobs[0])
+    try:
+        if STANDARD in (args.source, args.out):
+            with from_input(args.source) as source, to_output(source, args) as out:
+                return enhance_one(args, plan_jobs(source, out, suffix=args.suffix)[0])
+        if args.source.resolve() == args.out.resolve():
+            raise ValueError(f"{args.out}: IN and OUT are the same; the input would be lost")
+        jobs = plan_jobs(args.source, args.out, args.max_utts, args.suffix)
+        if args.source.is_file() and args.source.suffix != ".scp":
+            return enhance_one(args, jobs[0])
+        return enhance_all(args, jobs, weights)
+    except KeyboardInterrupt:
+        print("hybridse enhance: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def enhance_all(args: argparse.Namespace, jobs: List[Job], weights: List[Path]) -> int:
+    """A folder, a pattern or a list, skipping what is there."""
     # Outputs of other weights or settings are stale; the stamp names those in use.
     stamp = args.out / WEIGHTS_STAMP
     identity = "\n".join(f"{path.resolve()} {path.stat().st_mtime_ns}" for path in weights)
-    for name in ("decode_dtype", "safety"):
-        if getattr(args, name) is not None:
-            identity += f"\n{name} {getattr(args, name)} {args.safety_to}"
-    stale = stamp.is_file() and stamp.read_text() != identity
-    if args.overwrite or stale:
-        for job in jobs:
-            job.target.unlink(missing_ok=True)
-    with atomic_path(stamp) as tmp:
-        tmp.write_text(identity)
-    log = args.out / "quarantine.tsv"
-    summary = enhance_files(args.model, jobs, nj=args.nj, log=log, **options_of(args))
-    if args.source.suffix == ".scp":
-        write_scp(jobs, args.out / "spk1.scp")
-    print(f"{args.out}: {summary}")
+    for name, default in DEFAULTS.items():
+        value = getattr(args, name)
+        if value != default:
+            identity += f"\n{name} {value} {args.safety_to}"
+    there = [job for job in jobs if job.target.exists()]
+    if there and not stamp.is_file() and not args.overwrite:
+        raise ValueError(
+            f"{args.out} holds {len(there)} files, such as {there[0].target.name}, that no run of "
+            "this command wrote; take another OUT or pass --overwrite"
+        )
+    with only_run_in(args.out):
+        stale = stamp.is_file() and stamp.read_text() != identity
+        if args.overwrite or stale:
+            for job in there:
+                job.target.unlink(missing_ok=True)
+        with atomic_path(stamp) as tmp:
+            tmp.write_text(identity)
+        log = args.out / "quarantine.tsv"
+        report = partial(print_result, stream=args.messages) if args.json else None
+        options = {**options_of(args), "subtype": args.subtype, "report": report}
+        summary = enhance_files(args.model, jobs, nj=args.nj, log=log, **options)
+        if args.source.suffix == ".scp":
+            write_scp(jobs, args.out / "spk1.scp")
+    print_summary(args, summary)
+    if args.strict and summary.quarantined:
+        return 3
     return 0 if summary.done or summary.skipped else 1
 
 
 def enhance_one(args: argparse.Namespace, job: Job) -> int:
     """One file is always enhanced anew, and what is wrong with it is printed."""
-    seconds, reason = enhance_file(Enhancer.from_pretrained(args.model, **options_of(args)), job)
-    print(f"{job.source}: {reason}" if reason else f"{job.target}: {seconds:.2f} s enhanced")
-    return 1 if reason else 0
+    results: List[Result] = []
+    args.nj, log = 1, None
+    options = {**options_of(args), "subtype": args.subtype, "report": results.append}
+    summary = enhance_files(args.model, [job], log=log, resume=False, **options)
+    [result] = results
+    if args.json:
+        print_result(result, args.messages)
+    elif result.reason is not None:
+        print(f"{job.source}: {result.reason}", file=args.messages)
+    print_summary(args, summary)
+    return 1 if result.reason else 0
+
+
+def print_result(result: Result, stream: TextIO) -> None:
+    """One file's line of `--json`."""
+    print(json.dumps(result.as_dict(), ensure_ascii=False), file=stream, flush=True)
+
+
+def print_summary(args: argparse.Namespace, summary: Summary) -> None:
+    """The last line."""
+    text = json.dumps({"summary": summary.as_dict()}) if args.json else f"{args.out}: {summary}"
+    print(text, file=args.messages)
+
+
+@contextlib.contextmanager
+def only_run_in(out: Path) -> Iterator[None]:
+    """Hold `out` for this run; what a killed one left half-written is removed.
+
+    Raises:
+        ValueError: another run is at work there.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with open(out / ".lock", "w") as handle:
+        try:
+            # Released by the system however this process ends.
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{out}: another run writes there; wait for it or end it") from error
+        for rest in out.rglob(".tmp-*"):
+            rest.unlink(missing_ok=True)
+        yield
 
 
 def options_of(args: argparse.Namespace) -> Dict[str, object]:
     """What the command line says about :class:`Enhancer`."""
-    names = ("device", "batch", "decode_dtype", "safety", "safety_to")
-    return {name: getattr(args, name) for name in names}
+    names = (
+        "device",
+        "batch",
+        "decode_dtype",
+        "safety",
+        "safety_to",
+        "dtype",
+        "mix",
+        "shared_mask",
+    )
+    options: Dict[str, Optional[object]] = {name: getattr(args, name) for name in names}
+    return {**options, "segment_s": args.segment, "overlap_s": args.overlap}

@@ -1,5 +1,6 @@
 """The two trained branches as the fusion sees them: frozen, or trained on with it."""
 
+import threading
 from pathlib import Path
 from typing import Optional
 
@@ -28,6 +29,7 @@ class FrozenBranch:
         self.separator: Optional[nn.Module] = None
         self.decode_dtype: Optional[str] = None
         """Type of the token decoding instead of the configured one."""
+        self._loading = threading.Lock()
 
     def __bool__(self) -> bool:
         return self.directory is not None
@@ -35,10 +37,23 @@ class FrozenBranch:
     @torch.no_grad()
     def enhance(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Run the branch's separator; (B, T, F) complex -> (B, T, F) complex."""
-        if self.separator is None:
-            self.separator = load_separator(self.directory)
-            decode_in(self.separator, self.decode_dtype)
-        return separate(self.separator.to(spectrum.device), spectrum)
+        return separate(self.load().to(spectrum.device), spectrum)
+
+    def load(self) -> nn.Module:
+        """The branch's separator, read from disk at the first call."""
+        with self._loading:
+            if self.separator is None:
+                separator = load_separator(self.directory)
+                decode_in(separator, self.decode_dtype)
+                self.separator = separator
+        return self.separator
+
+    def __getstate__(self):
+        # Locks do not travel to worker processes.
+        return {name: value for name, value in self.__dict__.items() if name != "_loading"}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _loading=threading.Lock())
 
     def decode_in(self, dtype: str) -> None:
         """Decode tokens in this type; a branch that decodes none ignores it."""
@@ -67,6 +82,10 @@ class JointBranch(nn.Module):
         """As :meth:`FrozenBranch.enhance`, with gradients."""
         return separate(self.separator, spectrum)
 
+    def load(self) -> nn.Module:
+        """The branch's separator."""
+        return self.separator
+
     def decode_in(self, dtype: str) -> None:
         decode_in(self.separator, dtype)
 
@@ -78,17 +97,23 @@ def band_of(directory: Optional[str]) -> Optional[int]:
     """
     from espnet_hybridse.inference.loading import read_config
 
-    if directory is None or not (Path(directory) / "config.yaml").is_file():
+    if directory is None or not (_folder(directory) / "config.yaml").is_file():
         return None
-    conf = read_config(Path(directory) / "config.yaml").get("separator_conf") or {}
+    conf = read_config(_folder(directory) / "config.yaml").get("separator_conf") or {}
     return RATES[-1] if conf.get("refiner_fs", 16000) == "native" else 16000
+
+
+def _folder(directory: str) -> Path:
+    """Of a branch; a packed zip names the config.yaml in it, see release.py."""
+    path = Path(directory)
+    return path.parent if path.name == "config.yaml" else path
 
 
 def load_separator(directory: str) -> nn.Module:
     """The trained separator of an experiment."""
     from espnet_hybridse.inference.loading import load_model
 
-    return load_model(Path(directory)).model.separator
+    return load_model(_folder(directory)).model.separator
 
 
 def decode_in(separator: Optional[nn.Module], dtype: Optional[str]) -> None:

@@ -1,32 +1,28 @@
 """Enhancement of many files: in parallel, resumable, one bad file never stops the others."""
 
+import math
+import sys
 import time
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
-import numpy as np
-import soundfile
 import torch
 from tqdm import tqdm
 
-from espnet_hybridse.audio import BadAudio, check_audio, write_audio
+from espnet_hybridse.audio import BadAudio
+from espnet_hybridse.inference.audio_files import AudioInfo, read_info
 from espnet_hybridse.inference.enhancer import Enhancer
-from espnet_hybridse.lists import Quarantine, read_list, write_list
+from espnet_hybridse.inference.file_result import Result, enhance_file, enhance_together
+from espnet_hybridse.inference.jobs import Job, is_done
+from espnet_hybridse.inference.memory import peak_gb, peak_gpu_gb
+from espnet_hybridse.lists import Quarantine
 from espnet_hybridse.workers import worker_pool
 
 WEIGHTS_STAMP = ".weights"
 """File beside the outputs of a list or folder that names the weights and settings behind them."""
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file to enhance."""
-
-    uid: str
-    source: Path
-    target: Path
 
 
 @dataclass
@@ -38,124 +34,172 @@ class Summary:
     quarantined: int = 0
     audio_s: float = 0.0
     wall_s: float = 0.0
+    peak_gb: float = 0.0
+    peak_gpu_gb: float = 0.0
+
+    def as_dict(self) -> Dict[str, object]:
+        """For `--json`."""
+        rtf = self.wall_s / self.audio_s if self.audio_s else None
+        return {
+            "enhanced": self.done,
+            "there_already": self.skipped,
+            "quarantined": self.quarantined,
+            "hours": self.audio_s / 3600,
+            "real_time_factor": rtf,
+            "peak_memory_gb": round(self.peak_gb, 3),
+            "peak_gpu_memory_gb": round(self.peak_gpu_gb, 3),
+        }
 
     def __str__(self) -> str:
-        rtf = f", {self.wall_s / self.audio_s:.3f} s per second of audio" if self.audio_s else ""
+        rtf = self.wall_s / self.audio_s if self.audio_s else 0.0
+        rate = f", real-time factor {rtf:.3f}" if rtf else ""
+        gpu = f" and {self.peak_gpu_gb:.2f} GB of the GPU" if self.peak_gpu_gb else ""
         return (
-            f"{self.done} enhanced ({self.audio_s / 3600:.3f} h{rtf}), {self.skipped} were there "
-            f"already, {self.quarantined} quarantined"
+            f"{self.done} enhanced ({self.audio_s / 3600:.3f} h{rate}), {self.skipped} were there "
+            f"already, {self.quarantined} quarantined; peak memory {self.peak_gb:.2f} GB{gpu}"
         )
-
-
-def plan_jobs(source: Path, out: Path, max_utts: Optional[int] = None) -> List[Job]:
-    """The files that `source` names and where their results go.
-
-    A list (`*.scp`) gives `out/wav/<uid>.flac`; a folder keeps its structure and suffixes; a file
-    goes to `out` itself, or into it when `out` is a folder.
-
-    Raises:
-        FileNotFoundError: there is no such input, or a folder without audio.
-    """
-    if source.suffix == ".scp":
-        table = read_list(source)
-        uids = sorted(table)[:max_utts]
-        return [Job(uid, Path(table[uid]), out / "wav" / f"{uid}.flac") for uid in uids]
-    if source.is_dir():
-        files = [p for p in sorted(source.rglob("*")) if p.suffix.lower() in AUDIO_SUFFIXES]
-        if not files:
-            raise FileNotFoundError(
-                f"{source}: no audio ({', '.join(AUDIO_SUFFIXES)}) in this folder"
-            )
-        names = [p.relative_to(source) for p in files[:max_utts]]
-        return [Job(str(name), source / name, out / name) for name in names]
-    if not source.is_file():
-        raise FileNotFoundError(f"{source}: no such file, folder or list (.scp)")
-    is_folder = out.is_dir() or not out.suffix
-    if not is_folder and out.suffix.lower() not in AUDIO_SUFFIXES:
-        raise ValueError(
-            f"{out}: {out.suffix} is no audio file's ending; use one of {', '.join(AUDIO_SUFFIXES)}"
-        )
-    return [Job(source.stem, source, out / source.name if is_folder else out)]
 
 
 def enhance_files(
-    model: Path, jobs: Iterable[Job], nj: int = 1, *, log: Path, **options
+    model: Path,
+    jobs: Iterable[Job],
+    nj: int = 1,
+    *,
+    log: Optional[Path] = None,
+    resume: bool = True,
+    subtype: Optional[str] = None,
+    report: Optional[Callable[[Result], None]] = None,
+    **options,
 ) -> Summary:
     """Enhance every job whose target is missing or older than its source.
 
     Args:
-        model: directory of the trained model.
+        model: folder of the trained model.
         jobs: from :func:`plan_jobs`.
         nj: processes; on a GPU, 1.
-        log: quarantine list.
+        log: quarantine list, if one is wanted.
+        resume: skip what is done.
+        subtype: libsndfile's name of the results' sample format, instead of the sources'.
+        report: called with each file's result as it is there.
         options: of :class:`Enhancer`: device, batch, decode_dtype, …
+
+    Raises:
+        OutputFailed: a result cannot be written; the rest could not be either.
     """
     jobs = list(jobs)
-    todo = [job for job in jobs if not is_done(job)]
+    todo = [job for job in jobs if not (resume and is_done(job))]
     summary = Summary(skipped=len(jobs) - len(todo))
     if not todo:
         return summary
     start = time.monotonic()
-    quarantine = Quarantine(log)
+    quarantine = None if log is None else Quarantine(log)
     # Loaded here even where workers load it again: what is wrong with it is said at once.
     enhancer = Enhancer.from_pretrained(model, **options)
-    bar = tqdm(total=len(todo), desc="enhancing", unit="utt", dynamic_ncols=True)
-    with bar, worker_pool(nj, _start_worker, (model, options)) as pool:
+    infos = {job: _info(job) for job in todo}
+    total = sum(info.seconds for info in infos.values() if isinstance(info, AudioInfo))
+    # Counted in seconds of audio: the time left is right for files of any length.
+    bar = tqdm(total=math.ceil(total), desc="enhancing", unit="s", dynamic_ncols=True)
+    with bar:
         if nj == 1:
-            results = (enhance_file(enhancer, job) for job in todo)
+            results = _here(enhancer, infos, subtype, bar)
         else:
-            results = pool.map(_enhance_in_worker, todo)
-        for job, (seconds, reason) in zip(todo, results, strict=True):
-            bar.update()
-            if reason is None:
+            results = _in_workers(todo, nj, (model, options, subtype), infos, bar)
+        for result in results:
+            if result.reason is None:
                 summary.done += 1
-                summary.audio_s += seconds
+                summary.audio_s += result.seconds
             else:
-                quarantine.add(job.uid, job.source, reason)
-    summary.quarantined = quarantine.count
+                summary.quarantined += 1
+                if quarantine is not None:
+                    quarantine.add(result.job.uid, result.job.source, result.reason)
+                bar.set_postfix_str(f"{summary.quarantined} bad", refresh=False)
+            if report is not None:
+                report(result)
     summary.wall_s = time.monotonic() - start
+    summary.peak_gb, summary.peak_gpu_gb = peak_gb(), peak_gpu_gb()
     return summary
 
 
-def is_done(job: Job) -> bool:
-    """Whether the target is there and newer than its source."""
-    if not job.target.is_file():
-        return False
-    return not job.source.is_file() or job.target.stat().st_mtime >= job.source.stat().st_mtime
-
-
-def write_scp(jobs: Iterable[Job], path: Path) -> None:
-    """List the targets that exist, `uid path`."""
-    write_list(path, {job.uid: job.target for job in jobs if job.target.is_file()})
-
-
-_WORKER: Dict[str, Enhancer] = {}
-
-
-def _start_worker(model: Path, options: Dict[str, object]) -> None:
-    torch.set_num_threads(1)
-    _WORKER["enhancer"] = Enhancer.from_pretrained(model, **options)
-
-
-def _enhance_in_worker(job: Job) -> Tuple[float, Optional[str]]:
-    return enhance_file(_WORKER["enhancer"], job)
-
-
-def enhance_file(enhancer: Enhancer, job: Job) -> Tuple[float, Optional[str]]:
-    """Seconds of audio enhanced, and None or the reason for quarantine."""
+def _info(job: Job):
+    """A file's header, or what is wrong with it."""
     try:
-        info = soundfile.info(str(job.source))
-        wav, fs = soundfile.read(str(job.source), dtype="float32", always_2d=True)
-        # One silent channel of several is no fault; it stays silent.
-        loudest = max(wav.T, key=lambda channel: np.nanmax(np.abs(channel), initial=0.0))
-        check_audio(loudest, fs)
-        if not np.isfinite(wav).all():
-            raise BadAudio("NaN or Inf samples")
-        enhanced = enhancer(wav.T, fs).T
-        if job.target.suffix == job.source.suffix:
-            write_audio(job.target, enhanced, fs, info.subtype, info.format)
-        else:
-            write_audio(job.target, enhanced, fs)
-    except (BadAudio, soundfile.SoundFileError, OSError, RuntimeError, ValueError) as error:
-        return 0.0, f"{type(error).__name__}: {error}"
-    return wav.shape[0] / fs, None
+        return read_info(job.source)
+    except BadAudio as error:
+        return error
+
+
+def _here(enhancer: Enhancer, infos: Dict[Job, object], subtype, bar) -> Iterator[Result]:
+    """One after the other, short files of one rate together."""
+    for group in groups(infos, enhancer):
+        if len(group) == 1:
+            yield enhance_file(enhancer, group[0], subtype, bar.update)
+            continue
+        for result in enhance_together(enhancer, group, infos, subtype):
+            bar.update(result.seconds)
+            yield result
+
+
+def groups(infos: Dict[Job, object], enhancer: Enhancer) -> Iterator[List[Job]]:
+    """Files to enhance at once: of one rate, mono and no longer than a segment; others alone."""
+    waiting: Dict[int, List[Job]] = {}
+    ordered = sorted(
+        infos, key=lambda job: infos[job].frames if isinstance(infos[job], AudioInfo) else 0
+    )
+    for job in ordered:
+        info = infos[job]
+        short = isinstance(info, AudioInfo) and info.seconds <= enhancer.segment_s
+        if enhancer.batch == 1 or not short or info.channels > 1:
+            yield [job]
+            continue
+        group = waiting.setdefault(info.fs, [])
+        group.append(job)
+        if len(group) >= enhancer.batch:
+            yield waiting.pop(info.fs)
+    yield from waiting.values()
+
+
+_WORKER: Dict[str, object] = {}
+
+
+def _start_worker(model: Path, options: Dict[str, object], subtype: Optional[str]) -> None:
+    torch.set_num_threads(1)
+    sys.stdout = sys.stderr  # ESPnet prints when it is imported; results go there alone
+    _WORKER.update(enhancer=Enhancer.from_pretrained(model, **options), subtype=subtype)
+
+
+def _enhance_in_worker(job: Job) -> Result:
+    return enhance_file(_WORKER["enhancer"], job, _WORKER["subtype"])
+
+
+def _in_workers(
+    jobs: List[Job], nj: int, start: Tuple, infos: Dict[Job, object], bar
+) -> Iterator[Result]:
+    """In `nj` processes; a file that kills its worker is found and goes to quarantine."""
+    left = {job: None for job in jobs}
+    try:
+        for result in _pooled(list(left), nj, start):
+            del left[result.job]
+            bar.update(result.seconds)
+            yield result
+        return
+    except BrokenProcessPool:
+        tqdm.write("a worker died; the rest is enhanced one file at a time")
+    for job in left:
+        try:
+            [result] = _pooled([job], 1, start)
+        except BrokenProcessPool:
+            reason = "WorkerDied: the process ended, out of memory or by a fault in a decoder"
+            result = Result(job, reason=reason)
+        bar.update(result.seconds)
+        yield result
+
+
+def _pooled(jobs: List[Job], nj: int, start: Tuple) -> Iterator[Result]:
+    with worker_pool(nj, _start_worker, start) as pool:
+        futures = [pool.submit(_enhance_in_worker, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            for future in futures:
+                future.cancel()

@@ -1,22 +1,31 @@
 """Enhancement of waveforms of any rate and length with a trained model."""
 
 from pathlib import Path
-from typing import Dict, Iterator, Optional, Tuple, Union
+from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 
-from espnet_hybridse.audio import RATES, fit_length, nearest_rate, resample
+from espnet_hybridse.audio import RATES, nearest_rate
 from espnet_hybridse.inference.loading import LoadedModel, load_model
-from espnet_hybridse.inference.segments import OverlapAdd, plan_segments
-from espnet_hybridse.spectrum import WINDOW_MS, n_fft
+from espnet_hybridse.inference.models import model_folder
+from espnet_hybridse.inference.network import Network
+from espnet_hybridse.inference.segments import OverlapAdd
+from espnet_hybridse.inference.shared_gain import apply_gain, reference
+from espnet_hybridse.inference.stream import (
+    Counted,
+    checked,
+    checked_blocks,
+    cut_pieces,
+    exact_length,
+    resample_blocks,
+)
 
-MAX_CHANNELS = 64
-"""A first axis longer than this and than the second is samples, not channels."""
+Wav = Union[np.ndarray, torch.Tensor]
 
 
 class Enhancer:
-    """A trained branch or hybrid as a function of waveforms.
+    """A trained branch or hybrid as a function of waveforms; may be shared by threads.
 
     Example:
         >>> enhancer = Enhancer.from_pretrained("exp/hybrid_mini")
@@ -27,19 +36,24 @@ class Enhancer:
         device: torch device.
         segment_s: longest piece processed at once, in seconds; longer audio is cut into
             overlapping pieces that are cross-faded, so memory does not grow with its length.
-        overlap_s: shared by neighbouring pieces, in seconds.
-        batch: pieces of one recording processed at once; memory grows with it. None takes 1 for
+        overlap_s: shared by neighbouring pieces, in seconds; at most half of `segment_s`.
+        batch: pieces or files processed at once; memory grows with it. None takes 1 for
             the discriminative branch and 8 where tokens are decoded: the language model reads its
-            weights once for all of them.
+            weights once for all of them. Halved where memory runs out.
         decode_dtype: "float32", "bfloat16" or "int8" for the token decoding of the generative
             branch, instead of the configured type; int8 is the fastest on CPU.
         safety: 0 to 1, of a hybrid: how far its output moves to `safety_to` where its branches
             contradict each other. None keeps what is configured.
         safety_to: "disc" or "noisy".
+        dtype: "float32", "bfloat16" or "auto" for the networks, see :class:`Network`.
+        mix: 0 to 1: share of the enhanced signal in the result, the rest is the input.
+        shared_mask: of several channels, enhance one average and give all of them its gain, which
+            keeps level and phase between them; else each channel is enhanced by itself.
 
     Raises:
-        ValueError: batch < 1, a type that decoding does not have, a model that decodes nothing,
-            a `safety` out of its range or for a model that is no hybrid.
+        ValueError: batch < 1, a type that is not known, a model that decodes nothing, a `mix` out
+            of its range, a segment that is not positive or an overlap above half of it, a `safety`
+            out of its range or for a model that is no hybrid.
     """
 
     def __init__(
@@ -52,33 +66,66 @@ class Enhancer:
         decode_dtype: Optional[str] = None,
         safety: Optional[float] = None,
         safety_to: str = "disc",
+        dtype: Optional[str] = None,
+        mix: float = 1.0,
+        shared_mask: bool = False,
     ):
-        if batch is not None and batch < 1:
-            raise ValueError(f"batch={batch} must be at least 1")
-        self.loaded = loaded
-        self.model = loaded.model.to(device).eval()
-        self.device = torch.device(device)
+        if not 0.0 <= mix <= 1.0:
+            raise ValueError(f"mix={mix} must lie in [0, 1]: 0 is the input, 1 the enhanced signal")
+        if segment_s < 0.1 or not 0.0 <= overlap_s <= segment_s / 2:
+            raise ValueError(
+                f"segment_s={segment_s} and overlap_s={overlap_s}: a segment has at least 0.1 s, "
+                "and at most half of it overlaps"
+            )
+        self.network = Network(loaded, device, batch, dtype, decode_dtype)
         self.segment_s, self.overlap_s = segment_s, overlap_s
-        if decode_dtype is not None:
-            if not hasattr(self.model.separator, "decode_in"):
-                raise ValueError(
-                    f"decode_dtype={decode_dtype!r}: this model ({loaded.branch}) decodes no tokens"
-                )
-            self.model.separator.decode_in(decode_dtype)
+        self.mix, self.shared_mask = mix, shared_mask
         if safety is not None:
             self._hybrid("safety").set_safety(safety, safety_to)
-        self.batch = batch or getattr(self.model.separator, "pieces_at_once", 1)
 
     @classmethod
-    def from_pretrained(cls, directory: Union[str, Path], **kwargs) -> "Enhancer":
-        """Load an experiment or release folder; `kwargs` as the constructor's."""
-        return cls(load_model(directory), **kwargs)
+    def from_pretrained(
+        cls,
+        source: Union[str, Path, None] = None,
+        branch: Optional[str] = None,
+        **kwargs,
+    ) -> "Enhancer":
+        """Load a trained model.
 
-    def __call__(self, wav: Union[np.ndarray, torch.Tensor], fs: int):
+        Args:
+            source: an experiment or release folder, a zip made by `hybridse pack` or
+                `espnet2.bin.pack`, or the id OWNER/NAME of a model hub; None takes the model that
+                comes with a checkout of the repository.
+            branch: "hybrid", "disc" or "gen" of a model that has several; None takes the hybrid.
+            kwargs: as the constructor's.
+        """
+        return cls(load_model(model_folder(source, branch)), **kwargs)
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model and its configuration."""
+        return self.network.loaded
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The ESPnet model."""
+        return self.network.model
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs now."""
+        return self.network.device
+
+    @property
+    def batch(self) -> int:
+        """Rows processed at once now."""
+        return self.network.batch
+
+    def __call__(self, wav: Wav, fs: int) -> Wav:
         """Enhance (T,) or (C, T) floats; the result has the input's type, shape and rate.
 
-        Rates outside the seven are resampled to the next higher one and back. Channels are
-        enhanced one by one. Silence stays silence.
+        Rates outside the seven are resampled to the next higher one and back. Silence stays
+        silence.
 
         Raises:
             ValueError: another shape, integer samples, or NaN or Inf among them.
@@ -86,26 +133,91 @@ class Enhancer:
         if isinstance(wav, torch.Tensor):
             out = self(wav.detach().cpu().numpy(), fs)
             return torch.from_numpy(out).to(wav)
-        if not np.issubdtype(wav.dtype, np.floating):
-            raise ValueError(
-                f"wav holds {wav.dtype}; expected floats from -1 to 1: divide int16 by 32768"
-            )
-        if wav.ndim == 2:
-            if len(wav) > max(wav.shape[1], MAX_CHANNELS):
-                raise ValueError(
-                    f"wav has shape {wav.shape}; expected (channels, samples): transpose it"
-                )
-            return np.stack([self(channel, fs) for channel in wav])
-        if wav.ndim != 1:
-            raise ValueError(f"wav has shape {wav.shape}; expected (T,) or (C, T)")
-        if not np.isfinite(wav).all():
-            raise ValueError("wav has NaN or Inf samples")
-        if not wav.any():
+        rows = checked(wav)
+        if not wav.size:
             return wav.copy()
+        done = np.concatenate(list(self.stream([rows], fs)), axis=-1)
+        return done.reshape(wav.shape).astype(wav.dtype)
+
+    def many(self, wavs: Sequence[Wav], fs: int) -> List[Wav]:
+        """Enhance several waveforms of one rate; the same as one by one, but faster.
+
+        Args:
+            wavs: as of a call, of any lengths.
+            fs: their rate in Hz.
+        """
+        size = round(self.segment_s * fs)
+        short = [
+            index
+            for index, wav in enumerate(wavs)
+            if isinstance(wav, np.ndarray) and wav.ndim == 1 and 0 < wav.size <= size
+        ]
+        together = short if fs in RATES else []
+        rows = [checked(wavs[index])[0] for index in together]
+        done = dict(zip(together, self._mixed(rows, self.network(rows, fs)), strict=True))
+        return [
+            done[index].astype(wav.dtype) if index in done else self(wav, fs)
+            for index, wav in enumerate(wavs)
+        ]
+
+    def stream(self, blocks: Iterable[np.ndarray], fs: int) -> Iterator[np.ndarray]:
+        """Enhance audio of any length in constant memory, block by block.
+
+        Args:
+            blocks: (T_i,) or (C, T_i) floats of any sizes, read when needed.
+            fs: their rate in Hz.
+
+        Yields:
+            Blocks of the same number of axes, together as long as the input. The first comes
+            after `batch` segments of input.
+
+        Raises:
+            ValueError: as of a call, or another number of channels in a later block.
+        """
+        flat: List[bool] = []
+        counted = Counted(checked_blocks(blocks, flat))
         model_fs = nearest_rate(fs)
-        inner = resample(wav.astype(np.float32), fs, model_fs)
-        done = np.concatenate(list(self._pieces(inner, model_fs)))
-        return fit_length(resample(done, model_fs, fs), wav.size).astype(wav.dtype)
+        inner = resample_blocks(counted, fs, model_fs)
+        outer = resample_blocks(self._segments(inner, model_fs), model_fs, fs)
+        for block in exact_length(outer, counted):
+            if block.shape[1]:
+                yield block[0] if flat[0] else block
+
+    def _segments(self, blocks: Iterable[np.ndarray], fs: int) -> Iterator[np.ndarray]:
+        """(C, T_i) blocks at a rate of the model -> finished (C, T_i) blocks."""
+        overlap = round(self.overlap_s * fs)
+        joined = OverlapAdd(None, overlap)
+        waiting: List[Tuple[int, np.ndarray]] = []
+        for start, piece, last in cut_pieces(blocks, round(self.segment_s * fs), overlap):
+            waiting.append((start, piece))
+            rows = 1 if self.shared_mask else len(piece)
+            if not last and len(waiting) * rows < self.batch:
+                continue
+            if last:
+                joined.length = start + piece.shape[1]
+            done = self._pieces([piece for _, piece in waiting], fs)
+            for (begin, _), block in zip(waiting, done, strict=True):
+                yield joined.push(begin, block)
+            waiting = []
+
+    def _pieces(self, pieces: List[np.ndarray], fs: int) -> List[np.ndarray]:
+        """Enhance pieces (C, T) of one length."""
+        if self.shared_mask and len(pieces[0]) > 1:
+            average = [reference(piece) for piece in pieces]
+            enhanced = self.network(average, fs)
+            done = [
+                apply_gain(piece, before, after, fs)
+                for piece, before, after in zip(pieces, average, enhanced, strict=True)
+            ]
+        else:
+            rows = iter(self.network([row for piece in pieces for row in piece], fs))
+            done = [np.stack([next(rows) for _ in piece]) for piece in pieces]
+        return self._mixed(pieces, done)
+
+    def _mixed(self, dry: List[np.ndarray], wet: List[np.ndarray]) -> List[np.ndarray]:
+        if self.mix == 1.0:
+            return wet
+        return [a + np.float32(self.mix) * (b - a) for a, b in zip(dry, wet, strict=True)]
 
     @torch.no_grad()
     def branches(self, wav: np.ndarray, fs: int) -> Dict[str, np.ndarray]:
@@ -125,11 +237,12 @@ class Enhancer:
         separator = self._hybrid("branches()")
         if fs not in RATES:
             raise ValueError(f"fs={fs} Hz is not one of {RATES}; resample the audio first")
-        padded, lengths = self._padded(wav[None], fs)
-        spectrum, flens = self.model.encoder(padded, lengths, fs=fs)
-        parts = separator.parts(spectrum)
-        mask = parts.pop("mask")[0].cpu().numpy()
-        waves = {name: self.model.decoder(x, lengths, fs=fs)[0] for name, x in parts.items()}
+        with self.network.lock:
+            padded, lengths = self.network.padded([wav], fs)
+            spectrum, _ = self.model.encoder(padded, lengths, fs=fs)
+            parts = separator.parts(spectrum)
+            mask = parts.pop("mask")[0].cpu().numpy()
+            waves = {name: self.model.decoder(x, lengths, fs=fs)[0] for name, x in parts.items()}
         return {
             **{name: wave[0, : wav.size].cpu().numpy() for name, wave in waves.items()},
             "mask": mask[: -(-wav.size * 100 // fs) + 1],
@@ -139,36 +252,3 @@ class Enhancer:
         if not hasattr(self.model.separator, "set_safety"):
             raise ValueError(f"{what}: this model ({self.loaded.branch}) is no hybrid")
         return self.model.separator
-
-    def _pieces(self, wav: np.ndarray, fs: int) -> Iterator[np.ndarray]:
-        overlap = round(self.overlap_s * fs)
-        plan = plan_segments(wav.size, round(self.segment_s * fs), overlap)
-        if len(plan) == 1:
-            yield self.process(wav[None], fs)[0]
-            return
-        joined = OverlapAdd(wav.size, overlap)
-        for first in range(0, len(plan), self.batch):
-            part = plan[first : first + self.batch]
-            pieces = self.process(np.stack([wav[start:stop] for start, stop in part]), fs)
-            for (start, _), piece in zip(part, pieces, strict=True):
-                yield joined.push(start, piece)
-
-    @torch.no_grad()
-    def process(self, wav: np.ndarray, fs: int) -> np.ndarray:
-        """Enhance pieces (B, T) of equal length at one of the seven rates."""
-        padded, lengths = self._padded(wav, fs)
-        enhanced, _, _, _ = self.model.forward_enhance(padded, lengths, {}, fs=fs)
-        return enhanced[0][:, : wav.shape[1]].cpu().numpy()
-
-    def _padded(self, wav: np.ndarray, fs: int) -> Tuple[torch.Tensor, torch.Tensor]:
-        """(B, T) and valid samples (B,) on the device, T such that no frame is cut."""
-        # Whole 20 ms frames, and enough of them for the longest window.
-        frames = max(-(-wav.shape[1] * 50 // fs), 4)
-        # At 22.05 kHz the 20/10 ms hop divides no frame; without one more, the last samples could
-        # lie under the edge of a single window, which magnifies whatever error they have.
-        hop = n_fft(fs, WINDOW_MS["disc"]) // 2
-        frames += frames * fs // 50 % hop > hop // 2
-        size = frames * fs // 50
-        padded = np.stack([fit_length(piece, size) for piece in wav])
-        padded = torch.from_numpy(padded).to(self.device)
-        return padded, torch.full((len(padded),), size, device=self.device)

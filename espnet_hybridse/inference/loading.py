@@ -1,13 +1,24 @@
 """Loading a trained model from an experiment directory."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Union
+from typing import Dict, List, Optional, Union
 
 import torch
 import yaml
 
-WEIGHTS = ("valid.loss.ave.pth", "valid.loss.best.pth", "model.pth", "latest.pth")
+from espnet_hybridse.assets import check_file
+
+WEIGHTS = (
+    "valid.loss.ave.pth",
+    "valid.loss.best.pth",
+    "model.safetensors",
+    "model.pth",
+    "latest.pth",
+)
+HASHES = "hashes.json"
+"""sha256 of every file of a packed model, `name: digest`, beside or above it."""
 BRANCHES = {"tfgridnet_sfi": "disc", "ar_refiner": "gen", "uses_fusion": "hybrid"}
 
 
@@ -48,10 +59,67 @@ def weight_files(directory: Path) -> List[Path]:
 
 
 def read_config(path: Path) -> dict:
-    """The configuration that training wrote beside the weights."""
+    """The configuration that training wrote beside the weights; YAML's tags are refused.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is no configuration of a model.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: {path.parent} is not a trained model")
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise ValueError(f"{path}: not a plain YAML file ({problem})") from error
+    needed = ("encoder", "encoder_conf", "separator", "separator_conf", "decoder", "decoder_conf")
+    missing = [key for key in needed if not isinstance(config, dict) or key not in config]
+    if missing:
+        raise ValueError(f"{path}: no configuration of a model: {', '.join(missing)} missing")
+    return config
+
+
+def read_weights(path: Path) -> Dict[str, torch.Tensor]:
+    """The tensors of a `.pth` or `.safetensors` file; no object is unpickled, no code run.
+
+    Raises:
+        ValueError: the file holds anything else, or is damaged.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise many types
+        problem = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{path}: no file of weights, or a damaged one; nothing in it was executed ({problem})"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise ValueError(f"{path}: holds {type(state).__name__}, expected names and tensors")
+    return state
+
+
+def check_hashes(directory: Path) -> None:
+    """Compare the files of a packed model with the sha256 it travels with, if it has any.
+
+    Raises:
+        AssetCorrupt: a file is missing or has other bytes.
+        ValueError: the list itself is damaged.
+    """
+    for root in (directory, directory.parent):
+        if not (root / HASHES).is_file():
+            continue
+        try:
+            hashes = json.loads((root / HASHES).read_text(encoding="utf-8"))
+            names = {name: str(digest) for name, digest in hashes.items()}
+        except (ValueError, AttributeError) as error:
+            raise ValueError(f"{root / HASHES}: not a list of hashes ({error})") from error
+        for name, digest in names.items():
+            if (root / name).parent == directory:
+                check_file(root / name, digest, "get the model again, it is not what was packed")
+        return
 
 
 def load_model(
@@ -68,7 +136,9 @@ def load_model(
 
     Raises:
         FileNotFoundError: there is no config or no weights.
-        ValueError: weights and model disagree; the message names the keys.
+        ValueError: weights and model disagree; the message names the keys. Or one of them is no
+            configuration, or no file of weights.
+        AssetCorrupt: a packed model whose bytes have changed.
     """
     import argparse
 
@@ -77,11 +147,16 @@ def load_model(
     directory = Path(directory)
     config = read_config(directory / config_file)
     weights = weights or find_weights(directory)
+    check_hashes(directory)
     place_branches(config, directory)
     # Losses may need weights of their own, such as a quality network's, that inference does not.
-    built = argparse.Namespace(**{**config, "criterions": []})
-    model = HybridEnhancementTask.build_model(built)
-    state = torch.load(weights, map_location="cpu", weights_only=True)
+    defaults = {"model_conf": {}, "init": None, "preprocessor": None, "preprocessor_conf": {}}
+    built = argparse.Namespace(**{**defaults, **config, "criterions": []})
+    try:
+        model = HybridEnhancementTask.build_model(built)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{directory / config_file}: builds no model ({error})") from error
+    state = read_weights(weights)
     missing, extra = model.load_state_dict(state, strict=False)
     if missing or extra:
         raise ValueError(
@@ -116,7 +191,9 @@ def found_branches(conf: dict, directory: Path) -> dict:
     found = {}
     for name in ("disc", "gen"):
         if conf.get(name):
-            for base in (directory / conf[name], Path(conf[name])):
+            for base in (directory / conf[name], directory.parent / conf[name], Path(conf[name])):
+                # ESPnet's unpack turns names of files, not of folders, into where they now lie.
+                base = base.parent if base.name == "config.yaml" else base
                 if (base / "config.yaml").is_file():
                     found.setdefault(name, str(base))
     return found

@@ -40,7 +40,8 @@ class OverlapAdd:
     lies in the middle of the shared part, away from both edges, where context was missing.
 
     Args:
-        length: of the whole audio, in samples.
+        length: of the whole audio, in samples; None while it is not known: set the attribute
+            `length` before the last segment is pushed.
         overlap: length of the cross-fade in samples; 0 puts the segments end to end.
         fade: "cosine" (raised cosine) or "linear".
 
@@ -51,7 +52,7 @@ class OverlapAdd:
         ValueError: a fade of another name, or a negative overlap.
     """
 
-    def __init__(self, length: int, overlap: int, fade: str = "cosine"):
+    def __init__(self, length: int | None, overlap: int, fade: str = "cosine"):
         if fade not in FADES:
             raise ValueError(f"fade={fade!r} is not one of {', '.join(FADES)}")
         if overlap < 0:
@@ -74,10 +75,11 @@ class OverlapAdd:
         stop = start + block.shape[-1]
         tail = block[..., :0] if self._tail is None else self._tail
         end = self.done + tail.shape[-1]
-        if not self.done <= start <= end < stop <= self.length:
+        length = stop if self.length is None else self.length
+        if not self.done <= start <= end < stop <= length:
             raise ValueError(
                 f"segment {start}…{stop} does not fit: it must begin within {self.done}…{end} and "
-                f"end within {end + 1}…{self.length} samples; push segments in planned order"
+                f"end within {end + 1}…{length} samples; push segments in planned order"
             )
         finished = tail[..., : start - self.done]
         joined = self._join(tail[..., start - self.done :], block)
@@ -85,7 +87,7 @@ class OverlapAdd:
         if stop == self.length:
             finished = np.concatenate([finished, joined], axis=-1)
             joined = joined[..., :0]
-            self.done = self.length
+            self.done = stop
         self._tail = joined
         return finished
 

@@ -1,0 +1,117 @@
+"""Zips of trained models: read without trust, kept unpacked in the user's cache."""
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import List
+
+import yaml
+
+MAX_BYTES = 20 * 2**30
+"""Of an unpacked model; the paper's three with their encoder's fingerprint take 0.5 GB."""
+MAX_FILES = 1000
+SUFFIXES = (".yaml", ".json", ".pth", ".safetensors", ".npz", ".md", ".txt")
+
+
+class UnsafeArchive(ValueError):
+    """An archive that is no model or wants more than to be one; nothing of it was written."""
+
+
+def cache_folder() -> Path:
+    """`${XDG_CACHE_HOME:-~/.cache}/hybridse`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hybridse"
+
+
+def unpack_model(archive: Path) -> Path:
+    """Unpack a zip once and return the folder that holds it.
+
+    The folder's name is the sha256 of the zip, so another zip of the same name is another folder.
+
+    Returns:
+        The folder of the model's config.yaml, or one that holds a folder for each branch.
+
+    Raises:
+        UnsafeArchive: no zip, members outside of it, links, executables or far too large.
+    """
+    digest = hashlib.sha256()
+    with open(archive, "rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    folder = cache_folder() / f"model-{digest.hexdigest()[:16]}"
+    if not folder.is_dir():
+        _unpack(archive, folder)
+    return _model_in(folder, archive)
+
+
+def checked_members(zipped: zipfile.ZipFile, archive: Path) -> List[zipfile.ZipInfo]:
+    """The files in a zip once all of them are harmless.
+
+    Raises:
+        UnsafeArchive: names the first that is not.
+    """
+    members = [info for info in zipped.infolist() if not info.is_dir()]
+    if len(members) > MAX_FILES or sum(info.file_size for info in members) > MAX_BYTES:
+        raise UnsafeArchive(
+            f"{archive}: {len(members)} files of {sum(i.file_size for i in members) / 2**30:.1f} "
+            f"GiB; a model has at most {MAX_FILES} and {MAX_BYTES / 2**30:.0f} GiB"
+        )
+    for info in members:
+        name = PurePosixPath(info.filename)
+        mode = info.external_attr >> 16
+        problem = None
+        drive = "\\" in info.filename or ":" in name.parts[0]
+        if name.is_absolute() or ".." in name.parts or drive:
+            problem = "would be written outside of its folder"
+        elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+            problem = "is a link or a device"
+        elif name.suffix not in SUFFIXES:
+            problem = f"is none of {', '.join(SUFFIXES)}"
+        if problem:
+            raise UnsafeArchive(f"{archive}: {info.filename!r} {problem}; nothing was unpacked")
+    return members
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".unpack-", dir=folder.parent))
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            for info in checked_members(zipped, archive):
+                target = staging / info.filename
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with zipped.open(info) as source, open(target, "wb") as handle:
+                    shutil.copyfileobj(source, handle, 1 << 20)
+        try:
+            os.replace(staging, folder)
+        except OSError:
+            # Another process was faster, or this is a real error.
+            if not folder.is_dir():
+                raise
+    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise UnsafeArchive(f"{archive}: not a readable zip ({error})") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _model_in(folder: Path, archive: Path) -> Path:
+    """Where in an unpacked zip the model lies: what meta.yaml names, or its top."""
+    if (folder / "config.yaml").is_file() or not (folder / "meta.yaml").is_file():
+        return folder
+    try:
+        meta = yaml.safe_load((folder / "meta.yaml").read_text(encoding="utf-8"))
+        names = [meta["yaml_files"]["train_config"], meta["files"]["model_file"]]
+        config, weights = (folder / PurePosixPath(name) for name in names)
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UnsafeArchive(f"{archive}: meta.yaml names no train_config and model_file") from error
+    inside = folder.resolve()
+    for path in (config, weights):
+        if inside not in path.resolve().parents or not path.is_file():
+            raise UnsafeArchive(f"{archive}: meta.yaml names {path.name!r}, which is not inside")
+    if config.parent != weights.parent or config.name != "config.yaml":
+        # As espnet2.bin.pack may write it; ours lie side by side.
+        shutil.copyfile(config, weights.parent / "config.yaml")
+    return weights.parent
