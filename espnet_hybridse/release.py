@@ -7,13 +7,14 @@ from typing import Mapping, Optional
 
 import yaml
 
-from espnet_hybridse.inference.loading import find_weights
-from espnet_hybridse.lists import atomic_path
+from espnet_hybridse.inference.loading import HASHES, find_weights
+from espnet_hybridse.lists import atomic_path, write_json
 from espnet_hybridse.losses.sqa import WEIGHTS as QUALITY_WEIGHTS
 from espnet_hybridse.tokens.manifest import MANIFEST_NAME, read_manifest
 
 MODEL_KEYS = ("encoder", "separator", "decoder", "preprocessor")
 WEIGHTS = "model.pth"
+BRANCHES = ("disc", "gen", "hybrid")
 
 
 def pack(
@@ -57,6 +58,21 @@ def pack(
     card += [f"- {name.replace('_', ' ')}: {value}" for name, value in facts.items()]
     with atomic_path(out / "README.md") as tmp:
         tmp.write_text("\n".join(card) + "\n", encoding="utf-8")
+    write_hashes(out)
+
+
+def write_hashes(out: Path) -> None:
+    """Write `out/hashes.json`: the sha256 of each file of the models, checked when they load."""
+    (out / HASHES).unlink(missing_ok=True)
+    paths = [p for name in (*BRANCHES, "tokens", "sqa") for p in (out / name).glob("*")]
+    files = sorted(p for p in paths if p.is_file() and not p.name.startswith("."))
+    write_json(
+        out / HASHES,
+        {
+            path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+        },
+    )
 
 
 def row(name: str, weights: Path) -> str:

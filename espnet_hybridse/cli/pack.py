@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 
 from espnet_hybridse.cli.pairs import pairs
+from espnet_hybridse.espnet_zip import write_espnet_zip
+from espnet_hybridse.hub_folder import write_hub_folder
 from espnet_hybridse.release import pack
 
 
@@ -14,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokens", type=Path, required=True, help="token set of stage 4")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--fact", nargs="+", default=[], metavar="NAME=VALUE", help="for the card")
+    parser.add_argument("--zip", type=Path, help="folder for <branch>.zip in ESPnet's pack format")
+    parser.add_argument("--hub", type=Path, help="folder to write for a model hub (safetensors)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,6 +29,12 @@ def run(args: argparse.Namespace) -> int:
     if "hybrid" in models and missing:
         names = ", ".join(f"--{name}" for name in sorted(missing))
         raise ValueError(f"--hybrid runs its branches; name {names} too")
-    pack(models, args.tokens, args.out, pairs(args.fact, "--fact seed=0"), args.sqa)
+    facts = pairs(args.fact, "--fact seed=0")
+    pack(models, args.tokens, args.out, facts, args.sqa)
+    if args.zip is not None:
+        for branch in models:
+            write_espnet_zip(args.out, branch, args.zip / f"{branch}.zip")
+    if args.hub is not None:
+        write_hub_folder(args.out, args.hub, facts)
     print(f"{args.out}: {', '.join(models)}")
     return 0
