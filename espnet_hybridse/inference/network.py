@@ -12,6 +12,7 @@ from espnet_hybridse.inference.loading import LoadedModel, load_model
 from espnet_hybridse.inference.memory import device_lost, out_of_memory
 from espnet_hybridse.spectrum import WINDOW_MS, n_fft
 
+LM_FS = 16000
 DTYPES = ("float32", "bfloat16", "auto")
 
 
@@ -49,6 +50,7 @@ class Network:
         self.lock = threading.RLock()
         self._place(loaded, device)
         self.batch = batch or getattr(self.model.separator, "pieces_at_once", 1)
+        self.by_rate = batch is None
 
     def _place(self, loaded: LoadedModel, device: str) -> None:
         self.loaded, self.device = loaded, torch.device(device)
@@ -86,12 +88,22 @@ class Network:
             (index for index, row in enumerate(done) if row is None), key=lambda i: rows[i].size
         )
         while order:
-            part = order[: self.batch]
+            part = order[: self._at_once(fs)]
             enhanced = self._with_less([rows[index] for index in part], fs)
             for index, row in zip(part, enhanced, strict=True):
                 done[index] = row
             order = order[len(part) :]
         return done
+
+    def _at_once(self, fs: int) -> int:
+        """Rows to run together, where it was left to us: on a CPU fewer of a high rate.
+
+        The language model's share, which batches are for, does not grow with the rate; the memory
+        of the other networks does.
+        """
+        if self.by_rate and self.device.type == "cpu":
+            return max(1, self.batch * LM_FS // fs) if fs > LM_FS else self.batch
+        return self.batch
 
     def _with_less(self, rows: List[np.ndarray], fs: int) -> List[np.ndarray]:
         try:
