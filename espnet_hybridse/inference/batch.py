@@ -1,5 +1,6 @@
 """Enhancement of many files: in parallel, resumable, one bad file never stops the others."""
 
+import logging
 import math
 import sys
 import time
@@ -103,8 +104,10 @@ def enhance_files(
         if nj == 1:
             results = _here(enhancer, infos, subtype, bar)
         else:
-            results = _in_workers(todo, nj, (model, options, subtype), infos, bar)
+            results = _in_workers(todo, nj, (model, options, subtype))
         for result in results:
+            if nj > 1:
+                bar.update(result.seconds)
             if result.reason is None:
                 summary.done += 1
                 summary.audio_s += result.seconds
@@ -171,35 +174,44 @@ def _enhance_in_worker(job: Job) -> Result:
     return enhance_file(_WORKER["enhancer"], job, _WORKER["subtype"])
 
 
-def _in_workers(
-    jobs: List[Job], nj: int, start: Tuple, infos: Dict[Job, object], bar
-) -> Iterator[Result]:
+def _in_workers(jobs: List[Job], nj: int, start: Tuple) -> Iterator[Result]:
     """In `nj` processes; a file that kills its worker is found and goes to quarantine."""
-    left = {job: None for job in jobs}
-    try:
-        for result in _pooled(list(left), nj, start):
-            del left[result.job]
-            bar.update(result.seconds)
-            yield result
-        return
-    except BrokenProcessPool:
-        tqdm.write("a worker died; the rest is enhanced one file at a time")
-    for job in left:
+    left, suspects = list(jobs), 0
+    while left:
+        part, done, broken = left[:suspects] or left, set(), False
         try:
-            [result] = _pooled([job], 1, start)
+            for result in _pooled(part, 1 if suspects else nj, start):
+                done.add(result.job)
+                yield result
         except BrokenProcessPool:
+            broken = True
+        if broken and suspects:
+            # One process takes them in order: the first that is missing is the one.
+            culprit = next(job for job in part if job not in done)
+            done.add(culprit)
             reason = "WorkerDied: the process ended, out of memory or by a fault in a decoder"
-            result = Result(job, reason=reason)
-        bar.update(result.seconds)
-        yield result
+            yield Result(culprit, reason=reason)
+        elif broken:
+            logging.warning("a worker died; files are taken one by one until it is clear why")
+        left = [job for job in left if job not in done]
+        suspects = 2 * nj if broken and not suspects else 0
 
 
 def _pooled(jobs: List[Job], nj: int, start: Tuple) -> Iterator[Result]:
+    """Results as they come; BrokenProcessPool after the last of them if a worker died."""
+    broken = None
     with worker_pool(nj, _start_worker, start) as pool:
         futures = [pool.submit(_enhance_in_worker, job) for job in jobs]
         try:
             for future in as_completed(futures):
-                yield future.result()
+                try:
+                    result = future.result()
+                except BrokenProcessPool as error:
+                    broken = error
+                    continue
+                yield result
         finally:
             for future in futures:
                 future.cancel()
+    if broken is not None:
+        raise broken

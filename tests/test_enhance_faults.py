@@ -1,0 +1,263 @@
+"""What can go wrong around an enhancement: disks, memory, files and archives that mean harm."""
+
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from espnet_hybridse import Enhancer
+from espnet_hybridse.cli.main import main
+from espnet_hybridse.inference import batch
+from espnet_hybridse.inference.archive import UnsafeArchive
+from espnet_hybridse.inference.file_result import Result, enhance_file
+from espnet_hybridse.inference.jobs import Job
+
+KINDS = [("wav", "PCM_16"), ("flac", "PCM_16"), ("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III")]
+KINDS += [("opus", "OPUS"), ("aiff", "PCM_24"), ("wav", "FLOAT"), ("w64", "PCM_16")]
+EXTREMES = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\1\0\0\0"]
+
+
+def noise(samples, seed=0):
+    return 0.1 * np.random.default_rng(seed).normal(size=samples).astype(np.float32)
+
+
+def audio(path, suffix, subtype):
+    container = {"opus": "OGG", "mp3": "MP3"}.get(suffix, suffix.upper())
+    soundfile.write(path, noise(3200), 16000, subtype=subtype, format=container)
+    return path
+
+
+def mutated(data, rng):
+    """Bytes flipped, a header's number at its limits, cut short, or a piece doubled."""
+    data = bytearray(data)
+    for _ in range(int(rng.integers(1, 6))):
+        kind, at = rng.integers(5), int(rng.integers(len(data)))
+        if kind == 0:
+            data[at] ^= 1 << int(rng.integers(8))
+        elif kind == 1:
+            at = int(rng.integers(min(len(data), 80)))
+            data[at : at + 4] = EXTREMES[rng.integers(len(EXTREMES))]
+        elif kind == 2:
+            data[at : at + 16] = rng.bytes(16)
+        elif kind == 3 and len(data) > 60:
+            del data[at:]
+        else:
+            data[at:at] = data[at : at + 64]
+        if not data:
+            break
+    return bytes(data)
+
+
+def test_500_damaged_files_are_enhanced_or_named(tmp_path):
+    class Unchanged:
+        """Files are the matter here: samples go through."""
+
+        def stream(self, blocks, fs):
+            return blocks
+
+    rng = np.random.default_rng(0)
+    whole = [(s, audio(tmp_path / f"whole.{s}", s, t).read_bytes()) for s, t in KINDS]
+    counts = {"enhanced": 0, "quarantined": 0}
+    for number in range(500):
+        suffix, data = whole[number % len(whole)]
+        source, target = tmp_path / f"in.{suffix}", tmp_path / "out" / f"out.{suffix}"
+        source.write_bytes(mutated(data, rng))
+        target.unlink(missing_ok=True)
+        result = enhance_file(Unchanged(), Job(str(number), source, target))
+        counts[result.as_dict()["status"]] += 1
+        if result.reason is None:
+            assert soundfile.info(target).frames == round(result.seconds * result.fs)
+        else:
+            assert len(result.reason) > 10 and not target.exists()
+        assert not list((tmp_path / "out").glob(".tmp-*"))
+    assert min(counts.values()) > 50
+
+
+def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(models, tmp_path, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    soundfile.write(source / "a.wav", noise(4000), 16000)
+    soundfile.write(source / "b.wav", noise(40000), 16000)
+    run = ["enhance", str(source), str(out), "--model", str(models / "disc")]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20000, hard))
+    try:
+        assert main(run) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "b.wav" in (text := capsys.readouterr().err) and "MiB free" in text
+    assert sorted(p.name for p in out.glob("*.wav")) == ["a.wav"]
+    assert not list(out.glob(".tmp-*"))
+    assert main(run) == 0
+    assert "1 enhanced" in (text := capsys.readouterr().out) and "1 were there" in text
+
+
+def test_an_output_that_cannot_be_written_is_named(models, tmp_path, capsys):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(4000), 16000)
+    run = ["enhance", str(path), str(path / "below" / "b.wav"), "--model", str(models / "disc")]
+    assert main(run) == 2
+    assert "below/b.wav" in capsys.readouterr().err
+
+
+def test_less_memory_gives_the_same_with_smaller_batches(models):
+    wav = noise(20000)
+    enhancer = Enhancer.from_pretrained(models / "disc", batch=8, segment_s=0.3, overlap_s=0.1)
+    expected = enhancer(wav, 16000)
+    forward = enhancer.network._forward
+
+    def with_little_memory(rows, fs):
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return forward(rows, fs)
+
+    enhancer.network._forward = with_little_memory
+    np.testing.assert_allclose(enhancer(wav, 16000), expected, atol=1e-6)
+    assert enhancer.batch <= 2
+
+    def without_any(rows, fs):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    enhancer.network._forward = without_any
+    with pytest.raises(MemoryError, match="take a shorter --segment"):
+        enhancer(wav, 16000)
+
+
+def test_a_lost_device_is_left_for_the_cpu(models):
+    enhancer = Enhancer.from_pretrained(models / "hybrid")
+    expected = enhancer(noise(4000), 16000)
+    network, forward = enhancer.network, enhancer.network._forward
+    network.device = torch.device("meta")  # stands for a GPU
+
+    def lost(rows, fs):
+        if network.device.type != "cpu":
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return forward(rows, fs)
+
+    network._forward = lost
+    np.testing.assert_allclose(enhancer(noise(4000), 16000), expected, atol=1e-6)
+    assert enhancer.device.type == "cpu"
+
+
+def packed(models, path, **replaced):
+    """The disc model as a zip, with members replaced or added."""
+    files = {name: (models / "disc" / name).read_bytes() for name in ("config.yaml", "model.pth")}
+    files.update(replaced)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+class Harm:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+def test_archives_that_mean_harm_do_none(models, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    good = packed(models, tmp_path / "good.zip")
+    wav = noise(4000)
+    out = Enhancer.from_pretrained(good)(wav, 16000)
+    np.testing.assert_array_equal(out, Enhancer.from_pretrained(models / "disc")(wav, 16000))
+    before = sorted(tmp_path.rglob("*"))
+
+    for name in ("../evil.yaml", "/evil.yaml", "a/../../evil.yaml", "c:evil.yaml", "evil.py"):
+        bad = packed(models, tmp_path / "bad.zip", **{name: b"evil"})
+        with pytest.raises(UnsafeArchive, match="nothing was unpacked"):
+            Enhancer.from_pretrained(bad)
+    link = zipfile.ZipInfo("link.yaml")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(packed(models, tmp_path / "bad.zip"), "a") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(UnsafeArchive, match="is a link"):
+        Enhancer.from_pretrained(tmp_path / "bad.zip")
+    (tmp_path / "bad.zip").write_bytes(b"PK\3\4 no zip")
+    with pytest.raises(UnsafeArchive, match="not a readable zip"):
+        Enhancer.from_pretrained(tmp_path / "bad.zip")
+    (tmp_path / "bad.zip").unlink()
+    assert sorted(tmp_path.rglob("*")) == before
+
+    harm = pickle.dumps(Harm(tmp_path / "executed"))
+    with pytest.raises(ValueError, match="nothing in it was executed"):
+        Enhancer.from_pretrained(packed(models, tmp_path / "p.zip", **{"model.pth": harm}))
+    tag = b"!!python/object/apply:os.mkdir ['%s']" % str(tmp_path / "executed").encode()
+    with pytest.raises(ValueError, match="not a plain YAML file"):
+        Enhancer.from_pretrained(packed(models, tmp_path / "y.zip", **{"config.yaml": tag}))
+    meta = b"files: {model_file: ../../x.pth}\nyaml_files: {train_config: /etc/passwd}\n"
+    with zipfile.ZipFile(tmp_path / "m.zip", "w") as archive:
+        archive.writestr("meta.yaml", meta)
+    with pytest.raises(UnsafeArchive, match="which is not inside"):
+        Enhancer.from_pretrained(tmp_path / "m.zip")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_killed_run_resumes_with_nothing_lost_or_half_written(models, tmp_path, capsys):
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for number in range(40):
+        soundfile.write(source / f"{number:02}.wav", noise(32000, number), 16000)
+    run = ["enhance", str(source), str(out), "--model", str(models / "disc")]
+    process = subprocess.Popen([sys.executable, "-m", "espnet_hybridse.cli.main", *run])
+    deadline = time.monotonic() + 400
+    while time.monotonic() < deadline and not list(out.glob("[0-9]*.wav")):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = {path: path.read_bytes() for path in out.glob("[0-9]*.wav")}
+    assert 0 < len(done) < 40, "the kill came too early or too late to test anything"
+    (out / ".tmp-of-the-killed.wav").write_bytes(b"half")
+    assert main([*run, "--resume"]) == 0
+    assert f"{len(done)} were there" in (text := capsys.readouterr().out)
+    assert f"{40 - len(done)} enhanced" in text
+    for number in range(40):
+        assert soundfile.info(out / f"{number:02}.wav").frames == 32000
+    assert all(path.read_bytes() == data for path, data in done.items())
+    assert not list(out.glob(".tmp-*"))
+
+
+def test_two_runs_do_not_write_to_one_folder(models, tmp_path, capsys):
+    import fcntl
+
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    soundfile.write(source / "a.wav", noise(4000), 16000)
+    with open(out / ".lock", "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        run = ["enhance", str(source), str(out), "--model", str(models / "disc")]
+        assert main(run) == 2
+    assert "another run writes there" in capsys.readouterr().err
+
+
+def test_a_file_that_kills_its_worker_is_found(monkeypatch):
+    jobs = [Job(f"{n:02}", Path(f"{n}.wav"), Path(f"out/{n}.wav")) for n in range(30)]
+
+    def pooled(part, nj, start):
+        """Processes that die of files 3 and 17, with up to `nj` others at work."""
+        for first in range(0, len(part), nj):
+            at_work = part[first : first + nj]
+            if {"03", "17"} & {job.uid for job in at_work}:
+                raise BrokenProcessPool("died")
+            yield from (Result(job, 1.0, 8000, 1) for job in at_work)
+
+    monkeypatch.setattr(batch, "_pooled", pooled)
+    results = list(batch._in_workers(jobs, 4, ()))
+    assert sorted(result.job.uid for result in results) == [job.uid for job in jobs]
+    assert {result.job.uid for result in results if result.reason} == {"03", "17"}
