@@ -5,7 +5,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from espnet_hybridse.audio import BadAudio, read_audio, write_audio
-from espnet_hybridse.inference.batch import Job, is_done, plan_jobs, write_scp
+from espnet_hybridse.inference.jobs import Job, is_done, plan_jobs, write_scp
 from espnet_hybridse.lists import Quarantine
 from espnet_hybridse.peers.peer import Peer
 from espnet_hybridse.workers import worker_pool
