@@ -18,7 +18,7 @@ SIZES = {"channels": 8, "n_blocks": 1, "hidden": 8, "n_head": 2, "segment": 16, 
 def build(**options):
     torch.manual_seed(0)
     fusion = USESFusion(None, **{**SIZES, **options}).eval()
-    torch.nn.init.normal_(fusion.decoder.weight, std=0.3)
+    torch.nn.init.normal_(fusion.decoder.weight)
     return fusion
 
 

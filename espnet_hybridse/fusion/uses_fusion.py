@@ -42,8 +42,6 @@ class USESFusion(TFGridNetV3):
         freq_stride: bins merged into one by the input convolution.
         segment: frames per segment of the time transformer.
         n_memory: memory tokens that link segments.
-        join: "concat": one input convolution over all inputs, each with weights of its own;
-            "mean": as USES joins microphones, one for all, told apart by embeddings and averaged.
         use_noisy: whether the noisy spectrum is an input.
         gen_fs: rate of the generative branch in Hz; M is 1 above half of it. null takes what the
             branch itself says: 48000 with refiner_fs "native", else 16000.
@@ -71,7 +69,6 @@ class USESFusion(TFGridNetV3):
         freq_stride: int = 4,
         segment: int = 64,
         n_memory: int = 20,
-        join: str = "mean",
         use_noisy: bool = True,
         gen_fs: Optional[int] = None,
         amp_dtype: Optional[str] = None,
@@ -101,13 +98,8 @@ class USESFusion(TFGridNetV3):
             )
         self.gen_fs, self.amp_dtype, self.warned = gen_fs or own_fs or 16000, amp_dtype, False
         kernel, padding = (3, 2 * freq_stride), (1, freq_stride // 2)
-        if join not in ("concat", "mean"):
-            raise ValueError(f"join={join!r} is not one of concat, mean")
-        width = 3 * len(self.inputs) if join == "concat" else 3
-        self.encoder = nn.Conv2d(width, channels, kernel, (1, freq_stride), padding)
-        self.embedding = None
-        if join == "mean":
-            self.embedding = nn.Parameter(0.1 * torch.randn(len(INPUTS), channels, 1, 1))
+        self.encoder = nn.Conv2d(3, channels, kernel, (1, freq_stride), padding)
+        self.embedding = nn.Parameter(0.1 * torch.randn(len(INPUTS), channels, 1, 1))
         self.transform = nn.Sequential(nn.PReLU(), nn.Conv2d(channels, channels, 1), nn.PReLU())
         self.blocks = nn.ModuleList(
             GridTransformer(channels, hidden, n_head, segment, n_memory) for _ in range(n_blocks)
@@ -228,20 +220,13 @@ class USESFusion(TFGridNetV3):
         """The weight of the discriminative branch, (B, T, F) in (0, 1)."""
         _, level = rms_normalise(spectra["noisy"])
         bins = spectra["noisy"].shape[-1]
-        features = []
-        for name in self.inputs:
-            spectrum = compress(spectra[name] / level, 0.3)
-            features.append(torch.stack([spectrum.abs(), spectrum.real, spectrum.imag], dim=1))
+        encoded = []
         with autocast(level.device, self.amp_dtype):
-            if self.embedding is None:
-                x = self.transform(self.encoder(torch.cat(features, dim=1)))
-            else:
-                encoded = [
-                    self.transform(self.encoder(one) + embedding)
-                    for one, embedding in zip(features, self.embedding, strict=False)
-                ]
-                x = torch.stack(encoded).mean(0)
-            x = x.permute(0, 2, 3, 1)
+            for name, embedding in zip(self.inputs, self.embedding, strict=False):
+                spectrum = compress(spectra[name] / level, 0.3)
+                features = torch.stack([spectrum.abs(), spectrum.real, spectrum.imag], dim=1)
+                encoded.append(self.transform(self.encoder(features) + embedding))
+            x = torch.stack(encoded).mean(0).permute(0, 2, 3, 1)
             for block in self.blocks:
                 x = x + block(x)
             x = self.decoder(x.permute(0, 3, 1, 2))[:, 0]
