@@ -11,12 +11,13 @@ from typing import Iterator, List, Optional, Sequence
 
 from tqdm import tqdm
 
+from espnet_hybridse.audio import ARCHIVED
 from espnet_hybridse.config import read_yaml
 from espnet_hybridse.curves import parse_epoch, read_curves
 from espnet_hybridse.inference.batch import WEIGHTS_STAMP
 from espnet_hybridse.inference.loading import find_weights
 from espnet_hybridse.launch import INIT_FILE, JOB_LOG, launched
-from espnet_hybridse.lists import ListError, atomic_path
+from espnet_hybridse.lists import ListError, atomic_path, read_list
 from espnet_hybridse.loop.rotation import CHECKPOINT, PREVIOUS
 from espnet_hybridse.loop.step_checkpoint import NAME
 from espnet_hybridse.tokens.manifest import (
@@ -120,6 +121,8 @@ class TrainingRun:
             path, kind, stage = files[name]
             if not path.is_file():
                 raise ListError(f"{path}: no such list; run stage {stage} first")
+            if kind == "sound" and ARCHIVED.match(next(iter(read_list(path).values()))):
+                kind = "kaldi_ark"
             yield f"{path},{name},{kind}"
 
     def identity(self) -> str:

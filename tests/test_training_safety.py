@@ -8,17 +8,19 @@ import sys
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 from training_runs import assert_equal, make_run, stop_at, train_here, weights
 
 from espnet_hybridse.atomic_save import atomic_saves
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.data.epochs import EpochIterFactory
+from espnet_hybridse.data.epochs import EpochBatches, EpochIterFactory
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
 from espnet_hybridse.inference.loading import load_model
 from espnet_hybridse.loop.ema import WeightAverage
 from espnet_hybridse.loop.non_finite import refuse_blind_validation
 from espnet_hybridse.loop.rotation import mend
 from espnet_hybridse.loop.space import refuse_full_disk
+from espnet_hybridse.loop.step_checkpoint import StepCheckpoint
 from espnet_hybridse.trainer import HybridTrainer
 
 EMA = {"ema_decay": 0.9, "save_steps": 4, "num_iters_per_epoch": 12, "max_epoch": 2}
@@ -233,3 +235,26 @@ def test_overfit_and_profile(rendered, tmp_path, capsys):
     assert not list((tmp_path / "profile").glob("*.pth"))
     assert main([*profile[:-1], "50"]) == 2
     assert "53 are needed" in capsys.readouterr().err
+
+
+def test_the_process_that_saves_judges_for_all(tmp_path):
+    """Ranks have other parts of the same batches, and go on together or not at all."""
+    path, parts = tmp_path / "checkpoint_step.pth", {"model": torch.nn.Linear(2, 2)}
+    mine, other = EpochBatches([["a"], ["c"]]), EpochBatches([["b"], ["d"]])
+    saving = StepCheckpoint(path, parts, epoch=1, every=1, seed=0)
+    list(saving.watch(DataLoader(Letters(), batch_sampler=mine)))
+    state = saving.find(mine)
+    assert state["position"] == 1 and saving.find(other) is None
+    beside = StepCheckpoint(path, parts, epoch=1, every=1, seed=0, writes=False)
+    beside.take_up(beside.find(other), other)
+    assert other.position == 1 and list(other) == [[(1, "d")]]
+    assert StepCheckpoint(path, parts, epoch=2, every=1, seed=0).find(mine) is None
+    path.write_bytes(b"torn")
+    assert saving.find(mine) is None
+
+
+class Letters(Dataset):
+    """Items that are their own keys."""
+
+    def __getitem__(self, key):
+        return key[1]

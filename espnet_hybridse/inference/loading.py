@@ -8,6 +8,8 @@ import torch
 import yaml
 
 WEIGHTS = ("valid.loss.ave.pth", "valid.loss.best.pth", "model.pth", "latest.pth")
+FUSED = ("disc", "gen", "third")
+"""Keys of a fusion's options that name the folders of other models."""
 BRANCHES = {"tfgridnet_sfi": "disc", "ar_refiner": "gen", "uses_fusion": "hybrid"}
 
 
@@ -41,7 +43,7 @@ def weight_files(directory: Path) -> List[Path]:
     config = read_config(directory / "config.yaml")
     if config["separator"] == "uses_fusion":
         place_branches(config, directory)
-        for name in ("disc", "gen"):
+        for name in FUSED:
             if config["separator_conf"].get(name):
                 files += weight_files(Path(config["separator_conf"][name]))
     return files
@@ -102,7 +104,7 @@ def place_branches(config: dict, directory: Path) -> None:
         return
     conf = config["separator_conf"]
     found = found_branches(conf, directory)
-    for name in ("disc", "gen"):
+    for name in FUSED:
         if conf.get(name) and name not in found:
             raise FileNotFoundError(
                 f"{directory}/config.yaml names the {name} branch {conf[name]!r}, found neither "
@@ -114,7 +116,7 @@ def place_branches(config: dict, directory: Path) -> None:
 def found_branches(conf: dict, directory: Path) -> dict:
     """The branch directories in a fusion's options that exist, from `directory` or from here."""
     found = {}
-    for name in ("disc", "gen"):
+    for name in FUSED:
         if conf.get(name):
             for base in (directory / conf[name], Path(conf[name])):
                 if (base / "config.yaml").is_file():

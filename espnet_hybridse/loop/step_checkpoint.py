@@ -43,7 +43,10 @@ class StepCheckpoint:
         self.resumed_at = 0
 
     def find(self, batches: EpochBatches) -> Optional[Dict[str, Any]]:
-        """The state saved in this epoch; None where there is none that fits its batches."""
+        """The state saved in this epoch; None where there is none that fits its batches.
+
+        The process that saves judges for all: the others have other parts of the same batches.
+        """
         if not self.path.is_file():
             return None
         try:
@@ -53,7 +56,7 @@ class StepCheckpoint:
             return None
         if state["epoch"] != self.epoch:
             return None
-        if state["batches"] != batches.digest():
+        if self.writes and state["batches"] != batches.digest():
             logging.warning(
                 f"{self.path} was made with other lists, batch_size, num_iters_per_epoch or number "
                 "of processes; the epoch begins again"
