@@ -16,9 +16,9 @@ from espnet_hybridse.lists import ListError, read_list
 
 @pytest.fixture(scope="module")
 def archived(rendered, tmp_path_factory):
-    """The rendered set in archives of about 100 kB."""
+    """The rendered set in archives of about 250 kB."""
     out = tmp_path_factory.mktemp("ark") / "train"
-    assert "archives written, 0 there" in archive_set(rendered / "dump/raw/train", out, 100_000)
+    assert "archives written, 0 there" in archive_set(rendered / "dump/raw/train", out, 250_000)
     return out
 
 
@@ -47,7 +47,7 @@ def test_training_on_archives_is_training_on_files(rendered, archived, tmp_path)
 
 def test_only_what_is_missing_is_written_again(rendered, tmp_path, capsys):
     source, out = rendered / "dump/raw/train", tmp_path / "ark"
-    command = ["archive", str(source), "--out", str(out), "--shard_mb", "0.1"]
+    command = ["archive", str(source), "--out", str(out), "--shard_mb", "0.25"]
     assert main(command) == 0
     first = {path.name: path.read_bytes() for path in out.iterdir()}
     shard = out / "wav.00001.ark"
