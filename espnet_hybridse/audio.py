@@ -1,7 +1,9 @@
 """Reading, checking, resampling and writing audio. Waveforms are float32 numpy arrays (T,)."""
 
+import io
+import re
 from pathlib import Path
-from typing import Optional, Tuple, Union
+from typing import IO, Optional, Tuple, Union
 
 import numpy as np
 import soundfile
@@ -14,6 +16,9 @@ RATES = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 MIN_SECONDS = 0.1
 SILENCE_PEAK = 1e-5
+
+ARCHIVED = re.compile(r"^(.*\.ark):(\d+)$")
+"""What a list names an entry of an archive by, see espnet_hybridse.data.archive."""
 
 
 class BadAudio(ValueError):
@@ -35,6 +40,24 @@ def nearest_rate(fs: int) -> int:
     return next((rate for rate in RATES if rate >= fs), RATES[-1])
 
 
+def open_audio(path: Union[str, Path]) -> Union[str, IO[bytes]]:
+    """What soundfile reads: the path itself, or the file that lies in an archive at `x.ark:123`.
+
+    Raises:
+        BadAudio: there is no audio at that place of the archive.
+    """
+    match = ARCHIVED.match(str(path))
+    if match is None:
+        return str(path)
+    with open(match.group(1), "rb") as archive:
+        archive.seek(int(match.group(2)))
+        head = archive.read(6)
+        if head[:5] != b"AUDIO" or len(head) < 6:
+            raise BadAudio(f"{path}: no audio at this place; archive the set again")
+        size = int.from_bytes(archive.read(head[5]), "little")
+        return io.BytesIO(archive.read(size))
+
+
 def read_audio(path: Union[str, Path]) -> Tuple[np.ndarray, int]:
     """Read a mono file that is fit for a stage: (T,) float32 and its rate in Hz.
 
@@ -42,7 +65,9 @@ def read_audio(path: Union[str, Path]) -> Tuple[np.ndarray, int]:
         BadAudio: unreadable, multichannel, shorter than 0.1 s, silent, or with NaN or Inf.
     """
     try:
-        wav, fs = soundfile.read(str(path), dtype="float32", always_2d=True)
+        wav, fs = soundfile.read(open_audio(path), dtype="float32", always_2d=True)
+    except BadAudio:
+        raise
     except Exception as error:  # libsndfile raises several types; each means "unreadable"
         raise BadAudio(f"unreadable: {error}") from error
     if wav.shape[1] != 1:

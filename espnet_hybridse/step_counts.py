@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Iterable, Iterator, List
+from typing import Any, Dict, Iterable, Iterator, List
 
 import torch
 
@@ -40,6 +40,14 @@ class StepCounts:
 
     def _count(self, *_) -> None:
         self.done += 1
+
+    def state_dict(self) -> Dict[str, Any]:
+        """What has been counted in this epoch."""
+        return {"batches": self.batches, "done": self.done, "levels_db": list(self.levels_db)}
+
+    def load_state_dict(self, state: Dict[str, Any]) -> None:
+        self.batches, self.done = state["batches"], state["done"]
+        self.levels_db = list(state["levels_db"])
 
     def finish(self) -> str:
         """Stop counting, add to the record and return the line for the log."""

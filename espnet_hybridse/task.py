@@ -11,6 +11,7 @@ from espnet2.tasks.enh import EnhancementTask
 from espnet2.torch_utils.initialize import initialize
 from espnet2.train.preprocessor import AbsPreprocessor
 from espnet2.utils.get_default_kwargs import get_default_kwargs
+from espnet2.utils.types import float_or_none, int_or_none
 
 from espnet_hybridse.data.epochs import EpochIterFactory
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
@@ -53,6 +54,37 @@ class HybridEnhancementTask(EnhancementTask):
             help="Quality network of the criterion sqa where its conf names none: model.pt, a "
             "folder made by hybridse train-sqa, or a Hugging Face id. Without it the term is off.",
         )
+        parser.add_argument(
+            "--ema_decay",
+            type=float_or_none,
+            default=None,
+            help="Moving average of the weights, such as 0.999; it is validated, saved as "
+            "<N>epoch.pth and used for enhancement. none: off.",
+        )
+        parser.add_argument(
+            "--save_steps",
+            type=int,
+            default=1000,
+            help="Batches between checkpoints within an epoch, a multiple of --accum_grad; 0: none",
+        )
+        parser.add_argument(
+            "--nan_patience",
+            type=int,
+            default=100,
+            help="End training after this many steps in a row whose gradient is NaN or Inf.",
+        )
+        parser.add_argument(
+            "--overfit",
+            type=int_or_none,
+            default=None,
+            help="Train and validate on so many utterances, always the same parts of them.",
+        )
+        parser.add_argument(
+            "--profile",
+            type=int_or_none,
+            default=None,
+            help="Profile so many steps, write profile.txt and profile.json, and end.",
+        )
 
     @classmethod
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> Tuple[str, ...]:
@@ -61,6 +93,7 @@ class HybridEnhancementTask(EnhancementTask):
 
     @classmethod
     def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Optional[Callable]:
+        train = train and not getattr(args, "overfit", None)
         if args.preprocessor not in PREPROCESSORS:
             return super().build_preprocess_fn(args, train)
         cls_of = PREPROCESSORS[args.preprocessor]
@@ -76,6 +109,11 @@ class HybridEnhancementTask(EnhancementTask):
             exp = getattr(args, "output_dir", None)
             conf = {**conf, **found_branches(conf, Path(exp or "."))}
         separator = enh.separator_choices.get_class(args.separator)(encoder.output_dim, **conf)
+        if separator.num_spk != 1:
+            raise ValueError(
+                f"separator: {args.separator} gives {separator.num_spk} signals, but enhancement "
+                "has one; set separator_conf: {num_spk: 1} (n_srcs: 1 for tfgridnet*)"
+            )
         decoder = enh.decoder_choices.get_class(args.decoder)(**args.decoder_conf)
         wrappers = []
         for criterion in args.criterions or []:
@@ -126,6 +164,8 @@ class HybridEnhancementTask(EnhancementTask):
                 "run the stages that made them again"
             )
         total = max(len(table) for table in lists)
+        if getattr(args, "overfit", None):
+            uids = set(sorted(uids)[: args.overfit])
         logging.info(f"[{mode}] {len(uids)} of {total} utterances stand in every list")
         shards = (0, 1)
         if iter_options.distributed:

@@ -1,88 +1,45 @@
-"""ESPnet's Trainer: whole checkpoints, counted steps, a budget in hours."""
+"""ESPnet's Trainer with a budget in hours, guards, and checkpoints within an epoch."""
 
 import logging
-import math
-import time
+import re
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterable, Iterator, Optional
+from typing import Any, Callable, Dict, Iterable, Optional
 
 import torch
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_hybridse.atomic_save import atomic_saves
-from espnet_hybridse.epoch_record import EpochRecord
+from espnet_hybridse.loop.ema import WeightAverage
+from espnet_hybridse.loop.non_finite import (
+    GradientGuard,
+    refuse_blind_validation,
+    refuse_non_finite,
+)
+from espnet_hybridse.loop.profiling import profiled
+from espnet_hybridse.loop.progress import FILE, ProgressLog
+from espnet_hybridse.loop.rotation import CHECKPOINT, mend
+from espnet_hybridse.loop.space import refuse_full_disk
+from espnet_hybridse.loop.step_checkpoint import NAME, All, Reported, StepCheckpoint
 from espnet_hybridse.step_counts import StepCounts
+from espnet_hybridse.time_budget import TimeBudget
 
-WARMUP = 0.02
-FLOOR = 0.02
+LOG_INTERVAL = 100
+"""Batches a row of progress.jsonl where log_interval is not given, as ESPnet's own lines."""
 
 
 @dataclass
 class HybridTrainerOptions(TrainerOptions):
     max_hours: Optional[float]
+    ema_decay: Optional[float]
+    save_steps: int
+    nan_patience: int
+    profile: Optional[int]
 
-
-class TimeBudget:
-    """Hours of training over all restarts, and the learning rate that belongs to them.
-
-    The rate rises linearly for the first 2 % of the budget and then falls along a half cosine to
-    2 % of its peak: whatever the machine's speed, training ends annealed (our choice). It takes
-    the place of a scheduler's rate; the peak is that of `optim_conf`.
-
-    Args:
-        max_hours: of training; validation does not count.
-        record: JSON file of the hours.
-        epoch: the one about to begin. Time that a kill took away with its weights does not count:
-            only what the epochs before this one spent does.
-        share: maps this process's seconds to those that all processes agree on, at every step:
-            their rates must be equal, and all must stop at the same one.
-    """
-
-    def __init__(
-        self,
-        max_hours: float,
-        record: Path,
-        epoch: int,
-        share: Callable[[float], float] = float,
-    ):
-        self.budget_s = max_hours * 3600.0
-        self.epochs, self.epoch, self.share = EpochRecord(record), epoch, share
-        self.spent_s = self.epochs.before(epoch).get("seconds", 0.0)
-
-    @property
-    def exhausted(self) -> bool:
-        return self.spent_s >= self.budget_s
-
-    def factor(self) -> float:
-        """Learning rate relative to its peak."""
-        done = min(self.spent_s / self.budget_s, 1.0)
-        if done < WARMUP:
-            return FLOOR + (1 - FLOOR) * done / WARMUP
-        phase = (done - WARMUP) / (1 - WARMUP)
-        return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * phase))
-
-    def limit(self, batches: Iterable, optimizers) -> Iterator:
-        """Yield batches until the budget is spent, setting the learning rate before each."""
-        last = time.monotonic()
-        for batch in batches:
-            self.spent_s = self.share(self.spent_s)
-            if self.exhausted:
-                break
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    # A warm-up has begun with a small "lr" and keeps the configured one here.
-                    group.setdefault("peak_lr", group.get("initial_lr", group["lr"]))
-                    group["lr"] = group["peak_lr"] * self.factor()
-            yield batch
-            now = time.monotonic()
-            self.spent_s += now - last
-            last = now
-
-    def keep(self) -> None:
-        """Write down the hours spent up to the end of this epoch."""
-        self.epochs.write(self.epoch, {"seconds": self.spent_s, "budget_seconds": self.budget_s})
+    average = None
+    """The WeightAverage of the run; no option, so without a type."""
 
 
 def latest_of(device: torch.device) -> Callable[[float], float]:
@@ -101,10 +58,18 @@ def options_are_distributed(distributed_option) -> bool:
     return distributed_option is not None and distributed_option.distributed
 
 
-class HybridTrainer(Trainer):
-    """ESPnet's Trainer with whole checkpoints, counted steps and a budget in hours.
+def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
+    """The model within the wrapper of distributed training."""
+    parallel = (torch.nn.parallel.DistributedDataParallel, torch.nn.DataParallel)
+    return model.module if isinstance(model, parallel) else model
 
-    `--max_hours` counts over all restarts of one experiment.
+
+class HybridTrainer(Trainer):
+    """ESPnet's Trainer whose training can be stopped anywhere and never loses its last good state.
+
+    Adds to ESPnet's options `--max_hours`, counted over all restarts of one experiment,
+    `--ema_decay`, `--save_steps`, `--nan_patience` and `--profile`; leaves `steps.json`,
+    `hours.json`, `progress.jsonl` and `checkpoint_step.pth` beside ESPnet's own files.
     """
 
     @classmethod
@@ -112,31 +77,127 @@ class HybridTrainer(Trainer):
         return build_dataclass(HybridTrainerOptions, args)
 
     @classmethod
-    def run(cls, *args, **kwargs) -> None:
-        with atomic_saves():
-            super().run(*args, **kwargs)
+    def run(cls, model, optimizers, trainer_options, distributed_option, **kwargs) -> None:
+        options, out = trainer_options, Path(trainer_options.output_dir)
+        if options.save_steps % options.accum_grad:
+            raise ValueError(
+                f"save_steps={options.save_steps} is no multiple of accum_grad="
+                f"{options.accum_grad}: a checkpoint must fall between two steps"
+            )
+        writes = not distributed_option.dist_rank
+        if writes:
+            keep = options.keep_nbest_models
+            refuse_full_disk(
+                out, model, bool(options.ema_decay), [keep] if isinstance(keep, int) else keep
+            )
+            if options.resume:
+                mend(out)
+        if options_are_distributed(distributed_option):
+            torch.distributed.barrier()
+        if options.ema_decay:
+            options.average = WeightAverage(model, options.ema_decay)
+            if options.resume and (out / CHECKPOINT).is_file():
+                kept = torch.load(
+                    out / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True
+                )
+                if "ema" in kept:
+                    options.average.load_state_dict(kept["ema"])
+
+        def prepare(path: Path, saved: Any) -> Any:
+            return cls.prepare(path, saved, options.average)
+
+        with atomic_saves(prepare):
+            super().run(
+                model=model,
+                optimizers=optimizers,
+                trainer_options=options,
+                distributed_option=distributed_option,
+                **kwargs,
+            )
+        if writes:
+            (out / NAME).unlink(missing_ok=True)
+
+    @staticmethod
+    def prepare(path: Path, saved: Dict[str, Any], average: Optional[WeightAverage]) -> Any:
+        """What is written for ESPnet's `saved`: nothing that is NaN, and averaged weights.
+
+        `checkpoint.pth` keeps the weights as they are, to go on from, and the average beside them;
+        `<N>epoch.pth`, which inference takes, holds the average.
+        """
+        if path.name == CHECKPOINT:
+            refuse_non_finite(saved["model"], str(path))
+            if average is not None:
+                return {**saved, "ema": average.state_dict()}
+        elif average is not None and re.fullmatch(r"\d+epoch\.pth", path.name):
+            return average.averaged(saved)
+        return saved
 
     @classmethod
-    def train_one_epoch(cls, model, iterator, optimizers, options, **kwargs) -> bool:
+    def train_one_epoch(
+        cls, model, iterator, optimizers, schedulers, scaler, reporter, options, **kwargs
+    ) -> bool:
         """One epoch; true, which ends ESPnet's loop after saving, once the budget is spent."""
-        out, epoch = Path(options.output_dir), kwargs["reporter"].epoch
+        out, epoch = Path(options.output_dir), reporter.get_epoch()
+        distributed = options_are_distributed(kwargs["distributed_option"])
         rank = kwargs["distributed_option"].dist_rank or ""
+        network = unwrapped(model)
         counts = StepCounts(optimizers, options.accum_grad, out / f"steps{rank}.json", epoch)
+        parts = {
+            "model": network,
+            "optimizers": All(optimizers),
+            "schedulers": All(schedulers),
+            "scaler": All([scaler]),
+            "reporter": Reported(reporter),
+            "counts": counts,
+        }
+        share = latest_of(next(model.parameters()).device) if distributed else float
         budget = None
         if options.max_hours is not None:
-            share = float
-            if options_are_distributed(kwargs["distributed_option"]):
-                share = latest_of(next(model.parameters()).device)
             budget = TimeBudget(options.max_hours, out / "hours.json", epoch, share)
-            iterator = budget.limit(iterator, optimizers)
+            parts["budget"] = budget
+        if options.average is not None:
+            options.average.start()
+            parts["average"] = options.average
+            average_hook = optimizers[0].register_step_post_hook(options.average.update)
+        checkpoint = StepCheckpoint(
+            out / NAME, parts, epoch, options.save_steps, options.seed, writes=not rank
+        )
+        if options.resume:
+            state = checkpoint.find(iterator.batch_sampler)
+            # All processes go on in the middle of the epoch, or none does.
+            if not share(float(state is None)):
+                checkpoint.take_up(state, iterator.batch_sampler)
+        progress = ProgressLog(
+            out / FILE if not rank else None,
+            network,
+            optimizers,
+            reporter,
+            epoch,
+            checkpoint.resumed_at,
+            options.log_interval or LOG_INTERVAL,
+            options.accum_grad,
+        )
+        # Innermost first: after a step the outer ones have seen it before it is saved.
+        batches: Iterable = counts.watch(checkpoint.watch(iterator))
+        batches = GradientGuard(counts, options.accum_grad, options.nan_patience).watch(batches)
+        if budget is not None:
+            batches = budget.limit(batches, optimizers)
+        batches = progress.watch(batches)
+        if options.profile:
+            batches = profiled(batches, options.profile, out)
         invalid = super().train_one_epoch(
             model=model,
-            iterator=counts.watch(iterator),
+            iterator=batches,
             optimizers=optimizers,
+            schedulers=schedulers,
+            scaler=scaler,
+            reporter=reporter,
             options=options,
             **kwargs,
         )
-        logging.info(counts.finish())
+        if options.average is not None:
+            average_hook.remove()
+        logging.info(f"{counts.finish()}; {progress.summary()}")
         if budget is None:
             return invalid
         if invalid and not budget.exhausted:
@@ -149,3 +210,17 @@ class HybridTrainer(Trainer):
                 "(a message about invalid gradients below means just that)"
             )
         return invalid or budget.exhausted
+
+    @classmethod
+    def validate_one_epoch(cls, model, iterator, reporter, options, **kwargs) -> None:
+        """ESPnet's, with the averaged weights if there are; refuses a loss that is NaN throughout.
+
+        Raises:
+            RuntimeError: see :func:`refuse_blind_validation`.
+        """
+        average = options.average
+        with average.in_place() if average is not None else nullcontext():
+            super().validate_one_epoch(
+                model=model, iterator=iterator, reporter=reporter, options=options, **kwargs
+            )
+        refuse_blind_validation([v.value for v in reporter.stats.get("loss", ())])

@@ -11,11 +11,15 @@ from typing import Iterator, List, Optional, Sequence
 
 from tqdm import tqdm
 
+from espnet_hybridse.audio import ARCHIVED
 from espnet_hybridse.config import read_yaml
-from espnet_hybridse.curves import parse_epoch
+from espnet_hybridse.curves import parse_epoch, read_curves
 from espnet_hybridse.inference.batch import WEIGHTS_STAMP
 from espnet_hybridse.inference.loading import find_weights
-from espnet_hybridse.lists import ListError, atomic_path
+from espnet_hybridse.launch import INIT_FILE, JOB_LOG, launched
+from espnet_hybridse.lists import ListError, atomic_path, read_list
+from espnet_hybridse.loop.rotation import CHECKPOINT, PREVIOUS
+from espnet_hybridse.loop.step_checkpoint import NAME
 from espnet_hybridse.tokens.manifest import (
     MANIFEST_NAME,
     check_compatible,
@@ -30,8 +34,12 @@ STREAMS = {
     "hybrid": ("speech_disc", "speech_gen"),
 }
 LENGTH_KEYS = ("max_epoch", "num_iters_per_epoch", "patience", "log_interval")
+LENGTH_KEYS += ("save_steps", "nan_patience")
 """Keys of a config that may change when training goes on."""
 
+OVERFIT = ("--max_epoch", "20", "--num_iters_per_epoch", "25", "--patience", "none")
+OVERFIT += ("--scheduler", "none", "--log_interval", "25")
+"""Length of an overfitting test, 500 steps (our choice); options after `--` override it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,10 @@ class TrainingRun:
         on_the_fly: run a hybrid's frozen branches in training instead of reading their dumps.
         unfreeze: branches of a hybrid that are trained on together with it; never from dumps.
         max_hours: budget over all restarts.
-        seed, ngpu, num_nodes: as in ESPnet.
+        seed, ngpu, num_nodes: as in ESPnet; GPUs are those of each machine.
+        launcher, nproc, rdzv, cmd: how its processes are started, see :func:`launched`.
+        overfit: train and validate on so many utterances, always the same parts of them.
+        profile: steps to profile instead of training.
         extra: further options of espnet2.bin.enh_train.
     """
 
@@ -70,6 +81,12 @@ class TrainingRun:
     seed: int = 0
     ngpu: int = 0
     num_nodes: int = 1
+    launcher: str = "local"
+    nproc: int = 1
+    rdzv: Optional[str] = None
+    cmd: Optional[str] = None
+    overfit: Optional[int] = None
+    profile: Optional[int] = None
     extra: List[str] = field(default_factory=list)
 
     def streams(self, dataset: Path) -> Iterator[str]:
@@ -104,6 +121,8 @@ class TrainingRun:
             path, kind, stage = files[name]
             if not path.is_file():
                 raise ListError(f"{path}: no such list; run stage {stage} first")
+            if kind == "sound" and ARCHIVED.match(next(iter(read_list(path).values()))):
+                kind = "kaldi_ark"
             yield f"{path},{name},{kind}"
 
     def identity(self) -> str:
@@ -119,6 +138,8 @@ class TrainingRun:
             parts.append(hashlib.sha256(find_weights(self.init).read_bytes()).hexdigest())
             parts += self.init_exclude
         parts += self.unfreeze
+        if self.overfit is not None:
+            parts.append(f"overfit={self.overfit}")
         # Dumped branch outputs keep their names when they are made again with other weights.
         for stream in STREAMS["hybrid"] if self.branch == "hybrid" else ():
             stamp = self.branches / stream[len("speech_") :] / self.train.name / WEIGHTS_STAMP
@@ -129,7 +150,8 @@ class TrainingRun:
         """The ESPnet command line."""
         command = [sys.executable, "-m", "espnet_hybridse.bin.enh_train"]
         command += ["--config", str(self.config), "--output_dir", str(self.exp)]
-        for mode, dataset in (("train", self.train), ("valid", self.valid)):
+        valid = self.valid if self.overfit is None else self.train
+        for mode, dataset in (("train", self.train), ("valid", valid)):
             for stream in self.streams(dataset):
                 command += [f"--{mode}_data_path_and_name_and_type", stream]
             command += [f"--{mode}_shape_file", str(dataset / "speech_length.scp")]
@@ -145,12 +167,21 @@ class TrainingRun:
             command += ["--separator_conf", f"unfreeze=[{','.join(self.unfreeze)}]"]
         if self.max_hours is not None:
             command += ["--max_hours", str(self.max_hours)]
-        command += ["--seed", str(self.seed), "--ngpu", str(self.ngpu), "--resume", "true"]
-        if self.ngpu > 1:
-            command += ["--multiprocessing_distributed", "true"]
-        if self.num_nodes > 1:
-            command += ["--dist_world_size", str(self.num_nodes), "--dist_launcher", "slurm"]
-        return command + self.extra
+        command += ["--seed", str(self.seed), "--resume", "true"]
+        if self.overfit is not None:
+            command += ["--overfit", str(self.overfit), *OVERFIT]
+        if self.profile is not None:
+            command += ["--profile", str(self.profile)]
+        return launched(
+            command + self.extra,
+            self.launcher,
+            self.exp,
+            ngpu=self.ngpu,
+            num_nodes=self.num_nodes,
+            nproc=self.nproc,
+            rdzv=self.rdzv,
+            cmd=self.cmd,
+        )
 
 
 def keep_manifest(run: TrainingRun) -> None:
@@ -178,13 +209,16 @@ def train(run: TrainingRun) -> str:
         ManifestError: see :func:`keep_manifest`.
     """
     command = run.command()
+    if run.profile is not None:
+        follow(run, command)
+        return (run.exp / "profile.txt").read_text(encoding="utf-8")
     line = " ".join(shlex.quote(part) for part in command)
     # The config may ask for more epochs than before.
     wanted = f"{line}\n{run.config.read_text()}"
     begun = run.identity()
     record, done = run.exp / ".identity", run.exp / ".done"
     # Before the first checkpoint nothing is lost by another configuration.
-    has_weights = (run.exp / "checkpoint.pth").is_file()
+    has_weights = any((run.exp / name).is_file() for name in (CHECKPOINT, PREVIOUS, NAME))
     if has_weights and record.is_file() and record.read_text() != begun:
         raise ListError(
             f"{run.exp} was begun with another configuration, seed, data or start; delete it to "
@@ -198,7 +232,33 @@ def train(run: TrainingRun) -> str:
         tmp.write_text(begun)
     with atomic_path(run.exp / "run.sh") as tmp:
         tmp.write_text(f"#!/bin/sh\n# Reproduces this experiment.\n{line}\n")
+    epochs = follow(run, command)
+    with atomic_path(done) as tmp:
+        tmp.write_text(wanted)
     log = run.exp / "train.log"
+    if run.overfit is not None:
+        [(_, first), *_, (_, last)] = read_curves(log)["train"]["loss"] * 2
+        return (
+            f"{run.exp}: loss on {run.overfit} utterances {first:.4g} in the first epoch, "
+            f"{last:.4g} in the last; log {log}"
+        )
+    return f"{run.exp}: {epochs} epochs, weights {find_weights(run.exp).name}, log {log}"
+
+
+def follow(run: TrainingRun, command: Sequence[str]) -> int:
+    """Run a training command with its output in `train.log`; the number of the last epoch.
+
+    Raises:
+        RuntimeError: it failed; the message carries the end of the log.
+    """
+    run.exp.mkdir(parents=True, exist_ok=True)
+    log = run.exp / "train.log"
+    # Processes that meet at the file of a killed training would wait for it.
+    (run.exp / INIT_FILE).unlink(missing_ok=True)
+    (run.exp / JOB_LOG).unlink(missing_ok=True)
+    environment = dict(os.environ)
+    if run.launcher == "local":  # others put a process between, which ends with its own
+        environment[PARENT_VARIABLE] = str(os.getpid())
     epochs = 0
     bar = tqdm(desc=f"training {run.branch}", unit="epoch", dynamic_ncols=True)
     with open(log, "a", encoding="utf-8") as handle:
@@ -208,7 +268,7 @@ def train(run: TrainingRun) -> str:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
+            env=environment,
         )
         for text in process.stdout:
             handle.write(text)
@@ -218,12 +278,16 @@ def train(run: TrainingRun) -> str:
                 epochs, train_values, valid_values = parsed
                 bar.set_postfix(train=train_values.get("loss"), valid=valid_values.get("loss"))
                 bar.update()
+        process.wait()
+        if (run.exp / JOB_LOG).is_file():  # the cluster's job could not write to us
+            text = (run.exp / JOB_LOG).read_text(encoding="utf-8", errors="replace")
+            handle.write(text)
+            parsed = [value for value in map(parse_epoch, text.splitlines()) if value]
+            epochs = parsed[-1][0] if parsed else 0
     bar.close()
-    if process.wait():
+    if process.returncode:
         tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:])
         raise RuntimeError(
             f"training {run.branch} failed (code {process.returncode}); {log}:\n{tail}"
         )
-    with atomic_path(done) as tmp:
-        tmp.write_text(wanted)
-    return f"{run.exp}: {epochs} epochs, weights {find_weights(run.exp).name}, log {log}"
+    return epochs

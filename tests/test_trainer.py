@@ -8,7 +8,7 @@ from espnet2.schedulers.warmup_lr import WarmupLR
 
 from espnet_hybridse.atomic_save import atomic_saves
 from espnet_hybridse.step_counts import StepCounts
-from espnet_hybridse.trainer import TimeBudget
+from espnet_hybridse.time_budget import TimeBudget
 
 
 def run_epoch(record, losses, epoch=1):

@@ -13,6 +13,7 @@ VERBS = {
     "prepare": "stage 1: lists of speech, noise, wind and room responses",
     "simulate": "stage 2: parameters, then rendering of noisy speech",
     "check": "stage 3: lengths, rates, silence, duplicates and leaks between sets",
+    "archive": "a set's many audio files in a few Kaldi archives, for training at scale",
     "tokenize": "stage 4: discrete tokens of clean speech",
     "train": "stages 5, 6 and 8: train one of the three models",
     "train-sqa": "train the quality network of the SQA loss on metrics computed here",

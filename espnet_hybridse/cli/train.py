@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from espnet_hybridse.config import ConfigError, check_train_config
+from espnet_hybridse.launch import LAUNCHERS
 from espnet_hybridse.training import STREAMS, TrainingRun, train
 
 
@@ -39,8 +40,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max_hours", type=float, help="stop and anneal within these hours")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ngpu", type=int, default=0)
-    parser.add_argument("--num_nodes", type=int, default=1)
+    parser.add_argument("--ngpu", type=int, default=0, help="GPUs of each machine")
+    parser.add_argument("--num_nodes", type=int, default=1, help="machines")
+    parser.add_argument(
+        "--launcher",
+        choices=LAUNCHERS,
+        default="local",
+        help="what starts the processes: slurm and mpi within an allocation, torchrun on each "
+        "machine, espnet through --cmd",
+    )
+    parser.add_argument("--nproc", type=int, default=1, help="torchrun: processes without GPUs")
+    parser.add_argument("--rdzv", metavar="HOST:PORT", help="torchrun: where machines meet")
+    parser.add_argument(
+        "--cmd",
+        help="espnet: Kaldi's script and its options, such as 'slurm.pl --config conf/slurm.conf'",
+    )
+    parser.add_argument(
+        "--overfit",
+        type=int,
+        metavar="N",
+        help="train and validate on N utterances for 500 steps: a network that learns gets near "
+        "their loss's bottom; give --exp a folder of its own",
+    )
+    parser.add_argument(
+        "--profile",
+        type=int,
+        metavar="STEPS",
+        help="profile so many steps into EXP/profile.txt and profile.json instead of training",
+    )
     parser.add_argument(
         "extra",
         nargs="*",
@@ -50,8 +77,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     options = vars(args).copy()
-    check_train_config(args.config)
+    config = check_train_config(args.config)
+    if args.overfit is not None and config.get("preprocessor") == "urgent_dynamic":
+        raise ConfigError(
+            f"{args.config}: preprocessor: urgent_dynamic draws new noise every epoch, which "
+            "--overfit cannot learn by heart; use preprocessor: hybridse on a rendered set"
+        )
     if args.branch != "hybrid" and (args.on_the_fly or args.unfreeze):
         raise ConfigError(f"--on_the_fly and --unfreeze are for --branch hybrid, not {args.branch}")
+    for name in ("overfit", "profile"):
+        if options[name] is not None and options[name] < 1:
+            raise ConfigError(f"--{name} {options[name]}: expected 1 or more")
     print(train(TrainingRun(**options)))
     return 0

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from espnet_hybridse.audio import RATES
-from espnet_hybridse.spectrum import WINDOW_MS, istft, n_fft, stft
+from espnet_hybridse.spectrum import WINDOW_MS, istft, n_fft, rate_of, stft
 
 PIECES_AT_ONCE = 8
 """As ARRefiner.pieces_at_once: known before the branch is loaded."""
@@ -110,10 +110,48 @@ def _folder(directory: str) -> Path:
 
 
 def load_separator(directory: str) -> nn.Module:
-    """The trained separator of an experiment."""
+    """The trained separator of an experiment; with its own encoder if that is on another grid."""
     from espnet_hybridse.inference.loading import load_model
 
-    return load_model(_folder(directory)).model.separator
+    loaded = load_model(_folder(directory))
+    if loaded.branch == "gen" or is_on_grid(loaded.config):
+        return loaded.model.separator
+    return OwnGrid(loaded.model)
+
+
+def is_on_grid(config: dict) -> bool:
+    """Whether an experiment's encoder is the STFT that the fusion works on: 20/10 ms, Hann."""
+    conf = config.get("encoder_conf") or {}
+    window = WINDOW_MS["disc"]
+    return (
+        config.get("encoder") == "stft"
+        and conf.get("n_fft", 512) * 1000 == window * conf.get("default_fs", 16000)
+        and conf.get("hop_length", 128) * 2 == conf.get("n_fft", 512)
+        and conf.get("win_length") in (None, conf.get("n_fft"))
+        and conf.get("window", "hann") == "hann"
+        and conf.get("center", True)
+        and not (conf.get("use_builtin_complex") is False or conf.get("spec_transform_type"))
+    )
+
+
+class OwnGrid(nn.Module):
+    """A whole model as a separator of the fusion's grid: through the waveform and back.
+
+    Args:
+        model: enhancement model with an encoder and a decoder of its own.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, spectrum: torch.Tensor, ilens: torch.Tensor, additional: dict) -> tuple:
+        """[(B, T, F)] complex, ilens, {} of (B, T, F) complex on the 20/10 ms grid."""
+        fs = rate_of(spectrum.shape[-1], WINDOW_MS["disc"])
+        wav = to_wave(spectrum, fs)
+        lengths = torch.full((len(wav),), wav.shape[1], device=wav.device)
+        [enhanced, *_], *_ = self.model.forward_enhance(wav, lengths, dict(additional), fs=fs)
+        return [stft(enhanced, fs, WINDOW_MS["disc"])[:, : spectrum.shape[1]]], ilens, {}
 
 
 def decode_in(separator: Optional[nn.Module], dtype: Optional[str]) -> None:
@@ -138,10 +176,15 @@ def generate(branch, spectrum: torch.Tensor, fs: int) -> torch.Tensor:
     Returns:
         (B, T, F) complex on the same grid.
     """
-    size = n_fft(fs, WINDOW_MS["disc"])
-    # The odd window of 22.05 kHz needs one sample more to give its last frame again.
-    length = (spectrum.shape[1] - 1) * (size // 2) + size % 2
-    wav = istft(spectrum, fs, WINDOW_MS["disc"], max(length, 1))
+    wav = to_wave(spectrum, fs)
     enhanced = branch.enhance(stft(wav, fs, WINDOW_MS["gen"]))
     enhanced = istft(enhanced, fs, WINDOW_MS["gen"], wav.shape[1])
     return stft(enhanced, fs, WINDOW_MS["disc"])[:, : spectrum.shape[1]]
+
+
+def to_wave(spectrum: torch.Tensor, fs: int) -> torch.Tensor:
+    """(B, T, F) complex on the 20/10 ms grid at `fs` Hz -> the (B, S) samples under its frames."""
+    size = n_fft(fs, WINDOW_MS["disc"])
+    # The odd window of 22.05 kHz needs one sample more to give its last frame again.
+    length = (spectrum.shape[1] - 1) * (size // 2) + size % 2
+    return istft(spectrum, fs, WINDOW_MS["disc"], max(length, 1))

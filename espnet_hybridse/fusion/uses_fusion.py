@@ -51,6 +51,9 @@ class USESFusion(TFGridNetV3):
         safety: 0 to 1, in inference only: how far the output moves to `safety_to` where the
             branches contradict each other, see :func:`fall_back`.
         safety_to: "disc" or "noisy".
+        third: directory of any other trained enhancement model, such as the challenge's baseline.
+            It is run frozen, in training too, and its spectrum is one more input of the network:
+            M then knows what a third system hears, the output stays that of eq. (1).
 
     Raises:
         ValueError: a branch to unfreeze that is not given, a `gen_fs` that is not the branch's, or
@@ -75,6 +78,7 @@ class USESFusion(TFGridNetV3):
         unfreeze: Sequence[str] = (),
         safety: float = 0.0,
         safety_to: str = "disc",
+        third: Optional[str] = None,
     ):
         nn.Module.__init__(self)
         directories = {"disc": disc, "gen": gen}
@@ -90,7 +94,8 @@ class USESFusion(TFGridNetV3):
         }
         self.joint = nn.ModuleDict({name: self.branches[name] for name in unfreeze})
         self.set_safety(safety, safety_to)
-        self.inputs = INPUTS if use_noisy else INPUTS[:2]
+        self.third = FrozenBranch(third)
+        self.inputs = (INPUTS if use_noisy else INPUTS[:2]) + ("third",) * (third is not None)
         own_fs = band_of(gen)
         if None not in (gen_fs, own_fs) and gen_fs != own_fs:
             raise ValueError(
@@ -99,7 +104,8 @@ class USESFusion(TFGridNetV3):
         self.gen_fs, self.amp_dtype, self.warned = gen_fs or own_fs or 16000, amp_dtype, False
         kernel, padding = (3, 2 * freq_stride), (1, freq_stride // 2)
         self.encoder = nn.Conv2d(3, channels, kernel, (1, freq_stride), padding)
-        self.embedding = nn.Parameter(0.1 * torch.randn(len(INPUTS), channels, 1, 1))
+        embeddings = max(len(INPUTS), len(self.inputs))
+        self.embedding = nn.Parameter(0.1 * torch.randn(embeddings, channels, 1, 1))
         self.transform = nn.Sequential(nn.PReLU(), nn.Conv2d(channels, channels, 1), nn.PReLU())
         self.blocks = nn.ModuleList(
             GridTransformer(channels, hidden, n_head, segment, n_memory) for _ in range(n_blocks)
@@ -183,7 +189,8 @@ class USESFusion(TFGridNetV3):
         if len(present) == 1 and not self.training:
             return self._alone(present[0], noisy, fs, waveforms)
         parts = {name: self._branch(name, noisy, fs, waveforms) for name in ("disc", "gen")}
-        mask = self._above_gen_band(self.mask({**parts, "noisy": noisy}), fs)
+        heard = {"third": self.third.enhance(noisy)} if self.third else {}
+        mask = self._above_gen_band(self.mask({**parts, "noisy": noisy, **heard}), fs)
         fused = mask * parts["disc"] + (1 - mask) * parts["gen"]
         if self.safety and not self.training:
             fallback = {**parts, "noisy": noisy}[self.safety_to]

@@ -20,6 +20,8 @@ WEIGHTS = (
 BUILT_FROM = ("encoder", "encoder_conf", "separator", "separator_conf", "decoder", "decoder_conf")
 HASHES = "hashes.json"
 """sha256 of every file of a packed model, `name: digest`, beside or above it."""
+FUSED = ("disc", "gen", "third")
+"""Keys of a fusion's options that name the folders of other models."""
 BRANCHES = {"tfgridnet_sfi": "disc", "ar_refiner": "gen", "uses_fusion": "hybrid"}
 
 
@@ -53,7 +55,7 @@ def weight_files(directory: Path) -> List[Path]:
     config = read_config(directory / "config.yaml")
     if config["separator"] == "uses_fusion":
         place_branches(config, directory)
-        for name in ("disc", "gen"):
+        for name in FUSED:
             if config["separator_conf"].get(name):
                 files += weight_files(Path(config["separator_conf"][name]))
     return files
@@ -184,7 +186,7 @@ def place_branches(config: dict, directory: Path) -> None:
         return
     conf = config["separator_conf"]
     found = found_branches(conf, directory)
-    for name in ("disc", "gen"):
+    for name in FUSED:
         if conf.get(name) and name not in found:
             raise FileNotFoundError(
                 f"{directory}/config.yaml names the {name} branch {conf[name]!r}, found neither "
@@ -196,7 +198,7 @@ def place_branches(config: dict, directory: Path) -> None:
 def found_branches(conf: dict, directory: Path) -> dict:
     """The branch directories in a fusion's options that exist, from `directory` or from here."""
     found = {}
-    for name in ("disc", "gen"):
+    for name in FUSED:
         if conf.get(name):
             for base in (directory / conf[name], directory.parent / conf[name], Path(conf[name])):
                 # ESPnet's unpack turns names of files, not of folders, into where they now lie.

@@ -140,7 +140,7 @@ train() {
   ${train_cmd} hybridse train --branch "${branch}" --config "${conf}/train_${branch/hybrid/fusion}.yaml" \
     --train "${dumpdir}/raw/train" --valid "${dumpdir}/raw/valid" --tokens "${dumpdir}/tokens_${tag}" \
     --branches "${dumpdir}/branches_${tag}" --exp "${expdir}/${branch}_${tag}" --seed "${seed}" \
-    --ngpu "${ngpu}" --num_nodes "${num_nodes}" "${budget[@]}" "${init[@]}" -- "${tune[@]}" "$@"
+    --ngpu "${ngpu}" --num_nodes "${num_nodes}" "${train_launch[@]}" "${budget[@]}" "${init[@]}" -- "${tune[@]}" "$@"
 }
 
 if wanted 1 "data preparation"; then

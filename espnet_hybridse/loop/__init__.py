@@ -1,0 +1,1 @@
+"""What the trainer does around each step: saving, averaging, guarding, logging, profiling."""
