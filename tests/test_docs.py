@@ -19,6 +19,7 @@ def commands(page):
     """Every `hybridse …` of the page's shell blocks, as words."""
     for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
+            line = re.sub(r"\s[<>]\s*\S+", "", line)  # redirections are the shell's
             words = shlex.split(line, comments=True)
             if words[:1] == ["hybridse"]:
                 yield words[1:]
