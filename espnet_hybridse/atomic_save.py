@@ -5,11 +5,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable, Iterator, Optional
 
+import numpy as np
 import torch
 
 from espnet_hybridse.lists import atomic_path
 from espnet_hybridse.loop.rotation import CHECKPOINT, keep_previous
 from espnet_hybridse.loop.space import explain_full_disk
+
+
+def plain(value: Any) -> Any:
+    """`value` with Python's numbers in the place of NumPy's, in dicts, lists and tuples.
+
+    The reporter of ESPnet 202511 puts NumPy's into its checkpoints, which can then be read only by
+    a loader that executes what a file says.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is dict:
+        return {key: plain(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(plain, value))
+    return value
 
 
 @contextmanager
@@ -32,6 +48,7 @@ def atomic_saves(prepare: Optional[Callable[[Path, Any], Any]] = None) -> Iterat
         path = Path(f)
         if prepare is not None:
             obj = prepare(path, obj)
+        obj = plain(obj)
         try:
             with atomic_path(path) as tmp:
                 with open(tmp, "wb") as handle:

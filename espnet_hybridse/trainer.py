@@ -20,7 +20,7 @@ from espnet_hybridse.loop.non_finite import (
 )
 from espnet_hybridse.loop.profiling import profiled
 from espnet_hybridse.loop.progress import FILE, ProgressLog
-from espnet_hybridse.loop.rotation import CHECKPOINT, mend
+from espnet_hybridse.loop.rotation import CHECKPOINT, mend, read_checkpoint
 from espnet_hybridse.loop.space import refuse_full_disk
 from espnet_hybridse.loop.step_checkpoint import NAME, All, Reported, StepCheckpoint
 from espnet_hybridse.step_counts import StepCounts
@@ -97,9 +97,7 @@ class HybridTrainer(Trainer):
         if options.ema_decay:
             options.average = WeightAverage(model, options.ema_decay)
             if options.resume and (out / CHECKPOINT).is_file():
-                kept = torch.load(
-                    out / CHECKPOINT, map_location="cpu", weights_only=True, mmap=True
-                )
+                kept = read_checkpoint(out / CHECKPOINT)
                 if "ema" in kept:
                     options.average.load_state_dict(kept["ema"])
 

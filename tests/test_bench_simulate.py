@@ -45,6 +45,7 @@ def test_the_plain_reading_makes_about_the_same_audio(tmp_path):
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="no ffmpeg program")
 @pytest.mark.parametrize("kind", [("mp3", None, 4), ("ogg", "vorbis", 5), ("ogg", "opus", 5)])
 def test_the_plain_codecs_work(tmp_path, kind):
+    pytest.importorskip("resampy", reason="extra 'bench' is not installed")
     wav = voice(0.5, 16000)
     coded = simulate_plain._codec(wav, 16000, Codec(*kind), tmp_path)
     assert coded.shape == wav.shape and np.abs(coded).max() > 0.01

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from espnet2.schedulers.warmup_lr import WarmupLR
@@ -87,6 +88,13 @@ def test_a_killed_save_leaves_the_old_checkpoint(tmp_path):
             torch.save({"epoch": 2, "broken": Killed()}, path)
     assert torch.load(path, weights_only=True) == {"epoch": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pth"]
+
+
+def test_checkpoints_with_numbers_of_numpy_are_read_safely(tmp_path):
+    state = {"reporter": {"stats": {1: {"loss": np.float64(0.5), "lrs": [np.float32(2.0)]}}}}
+    with atomic_saves():
+        torch.save(state, tmp_path / "checkpoint.pth")
+    assert torch.load(tmp_path / "checkpoint.pth", weights_only=True) == state
 
 
 def test_saving_is_as_before_afterwards(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 import yaml
 
+from espnet_hybridse.loop.rotation import read_checkpoint
 from espnet_hybridse.task import HybridEnhancementTask
 from espnet_hybridse.training import TrainingRun
 
@@ -35,7 +36,7 @@ def train_here(run, *options):
 
 
 def weights(path):
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return read_checkpoint(path)
 
 
 def assert_equal(one, other):

@@ -4,7 +4,11 @@ import logging
 import os
 import shutil
 import zipfile
+from datetime import timedelta
 from pathlib import Path
+from typing import Any, Dict
+
+import torch
 
 from espnet_hybridse.lists import atomic_path
 
@@ -46,6 +50,17 @@ def mend(folder: Path) -> None:
     with atomic_path(checkpoint) as tmp:
         shutil.copyfile(previous, tmp)
     logging.warning(f"{checkpoint} cannot be read; training goes on from {PREVIOUS}")
+
+
+def read_checkpoint(path: Path) -> Dict[str, Any]:
+    """What a checkpoint of a training holds, read without executing anything.
+
+    Raises:
+        Exception: of many kinds, where the file is broken.
+    """
+    # The reporter of ESPnet 202511 keeps durations.
+    with torch.serialization.safe_globals([timedelta]):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def is_whole(path: Path) -> bool:

@@ -9,6 +9,7 @@ from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
 from espnet2.train.reporter import Average, SubReporter, WeightedAverage
 
 from espnet_hybridse.data.epochs import EpochBatches
+from espnet_hybridse.loop.rotation import read_checkpoint
 
 NAME = "checkpoint_step.pth"
 
@@ -50,7 +51,7 @@ class StepCheckpoint:
         if not self.path.is_file():
             return None
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)
+            state = read_checkpoint(self.path)
         except Exception as error:  # a broken file raises what its first bad byte leads to
             logging.warning(f"{self.path} cannot be read ({error}); the epoch begins again")
             return None
