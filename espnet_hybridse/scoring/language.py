@@ -4,7 +4,7 @@ import numpy as np
 
 from espnet_hybridse.assets import whisper_base_dir
 from espnet_hybridse.scoring.characters import WHISPER_BASE, whisper_base
-from espnet_hybridse.scoring.espnet_models import EspnetMetric, constructor_arguments
+from espnet_hybridse.scoring.espnet_models import EspnetMetric, load_packed
 from espnet_hybridse.scoring.languages import three_letters, two_letters
 from espnet_hybridse.scoring.metric import Context, Metric, MetricFailed
 
@@ -23,8 +23,9 @@ class LidAccuracy(EspnetMetric):
     def load(self, weights, device):
         from espnet2.bin.s2t_inference_ctc import Speech2TextGreedySearch
 
-        return Speech2TextGreedySearch(
-            **constructor_arguments(weights),
+        return load_packed(
+            Speech2TextGreedySearch,
+            weights,
             device=device,
             generate_interctc_outputs=False,
             lang_sym="<nolang>",

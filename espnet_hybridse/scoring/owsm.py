@@ -3,7 +3,7 @@
 import numpy as np
 
 from espnet_hybridse.scoring.characters import character_accuracy, wanted_text
-from espnet_hybridse.scoring.espnet_models import EspnetMetric, constructor_arguments
+from espnet_hybridse.scoring.espnet_models import EspnetMetric, load_packed
 from espnet_hybridse.scoring.languages import three_letters
 
 BEAM = 5
@@ -29,8 +29,9 @@ class CAccOwsm(EspnetMetric):
     def load(self, weights, device):
         from espnet2.bin.s2t_inference import Speech2Text
 
-        return Speech2Text(
-            **constructor_arguments(weights),
+        return load_packed(
+            Speech2Text,
+            weights,
             device=device,
             task_sym="<asr>",
             beam_size=BEAM,

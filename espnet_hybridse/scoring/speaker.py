@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from espnet_hybridse.scoring.espnet_models import EspnetMetric, constructor_arguments
+from espnet_hybridse.scoring.espnet_models import EspnetMetric, load_packed
 
 
 class SpkSim(EspnetMetric):
@@ -22,7 +22,7 @@ class SpkSim(EspnetMetric):
     def load(self, weights, device):
         from espnet2.bin.spk_inference import Speech2Embedding
 
-        return Speech2Embedding(**constructor_arguments(weights), device=device)
+        return load_packed(Speech2Embedding, weights, device=device)
 
     def compute(self, inf, ref, fs, context):
         embed = self.model(context.setup)
