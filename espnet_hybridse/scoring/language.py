@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from espnet_hybridse.assets import whisper_base_dir
-from espnet_hybridse.scoring.characters import WHISPER_BASE, whisper_base
+from espnet_hybridse.scoring.characters import WhisperMetric, whisper_base
 from espnet_hybridse.scoring.espnet_models import EspnetMetric, load_packed
 from espnet_hybridse.scoring.languages import three_letters, two_letters
-from espnet_hybridse.scoring.metric import Context, Metric, MetricFailed
+from espnet_hybridse.scoring.metric import Context, MetricFailed
 
 
 class LidAccuracy(EspnetMetric):
@@ -40,24 +39,13 @@ class LidAccuracy(EspnetMetric):
         return float(heard == wanted)
 
 
-class LidWhisper(Metric):
+class LidWhisper(WhisperMetric):
     """1 where Whisper base takes the utterance's language for the likeliest, else 0."""
 
     key = "LID_Whisper"
     name = "LID(Whisper-base)"
-    category = "task-dependent"
     stands_for = "LID"
-    rate = "16 kHz"
     range = (0.0, 1.0)
-    source = WHISPER_BASE
-    modules = ("faster_whisper",)
-
-    @property
-    def install(self):
-        return "pip install 'espnet_hybridse[scoring,offline]'"
-
-    def check_assets(self, setup):
-        whisper_base_dir()
 
     def compute(self, inf, ref, fs, context):
         wanted = two_letters(known_language(context))
