@@ -39,9 +39,7 @@ def read_list(path: PathLike) -> Dict[str, str]:
 def write_list(path: PathLike, table: Mapping[str, object]) -> None:
     """Write `key value` lines sorted by key, atomically."""
     with atomic_path(path) as tmp:
-        tmp.write_text(
-            "".join(f"{key} {table[key]}\n" for key in sorted(table)), encoding="utf-8"
-        )
+        tmp.write_text("".join(f"{key} {table[key]}\n" for key in sorted(table)), encoding="utf-8")
 
 
 def read_sources(path: PathLike) -> Dict[str, Tuple[int, str]]:
@@ -61,9 +59,7 @@ def read_sources(path: PathLike) -> Dict[str, Tuple[int, str]]:
             if not cells:
                 continue
             if len(cells) < 3 or not cells[1].isdigit():
-                raise ListError(
-                    f"{path}:{number}: expected 'uid fs path', got {' '.join(cells)!r}"
-                )
+                raise ListError(f"{path}:{number}: expected 'uid fs path', got {' '.join(cells)!r}")
             uid, fs, audio = cells
             if uid in sources:
                 raise ListError(f"{path}:{number}: key {uid!r} stands twice; keys must be unique")

@@ -26,9 +26,7 @@ def autocast(device: torch.device, amp_dtype: Optional[str]) -> ContextManager:
     """
     if amp_dtype not in DTYPES:
         raise ValueError(f"amp_dtype={amp_dtype!r} is not one of null, auto, bfloat16")
-    native = (
-        torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bfloat16()
-    )
+    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bfloat16()
     if amp_dtype is None or (amp_dtype == "auto" and not native):
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)

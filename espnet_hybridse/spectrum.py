@@ -63,9 +63,7 @@ def istft(spectrum: torch.Tensor, fs: int, win_ms: int, length: int) -> torch.Te
     """(B, T, F) complex -> (B, length); inverse of :func:`stft`."""
     size = n_fft(fs, win_ms)
     window = torch.hann_window(size, device=spectrum.device, dtype=spectrum.real.dtype)
-    return torch.istft(
-        spectrum.transpose(1, 2), size, size // 2, size, window, length=length
-    )
+    return torch.istft(spectrum.transpose(1, 2), size, size // 2, size, window, length=length)
 
 
 def change_rate(spectrum: torch.Tensor, n_freqs: int, scale: float) -> torch.Tensor:
@@ -79,9 +77,7 @@ def change_rate(spectrum: torch.Tensor, n_freqs: int, scale: float) -> torch.Ten
     return spectrum[..., :n_freqs] * scale
 
 
-def rms_normalise(
-    spectrum: torch.Tensor, eps: float = 1e-5
-) -> Tuple[torch.Tensor, torch.Tensor]:
+def rms_normalise(spectrum: torch.Tensor, eps: float = 1e-5) -> Tuple[torch.Tensor, torch.Tensor]:
     """Divide (B, T, F) complex by its root mean square; returns it and the divisor (B, 1, 1).
 
     Power is summed over bins and averaged over frames, then counted as if spread over

@@ -120,7 +120,6 @@ def test_a_number_of_crops_bounds_their_variety():
         HybridPreprocessor(train=True, num_crops=0)
 
 
-
 def test_wrong_rate_and_missing_tokens_are_named():
     wav = np.ones(16000, np.float32)
     data = {"speech_mix": wav, "speech_ref1": wav}

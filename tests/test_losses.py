@@ -339,9 +339,7 @@ def test_regression_equals_eq_2_at_16_khz():
     window = torch.hann_window(640, dtype=torch.float64).sqrt()
     window = window / window.square().sum().sqrt()
     spectra = [
-        torch.stft(
-            wav / rms, 640, 320, window=window, pad_mode="constant", return_complex=True
-        )
+        torch.stft(wav / rms, 640, 320, window=window, pad_mode="constant", return_complex=True)
         for wav in (ref, inf)
     ]
     complex_mse = (spectra[0] - spectra[1]).abs().square().mean()

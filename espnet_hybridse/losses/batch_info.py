@@ -1,6 +1,5 @@
 """What a waveform criterion has to know about a batch beside (ref, inf): its rate and lengths."""
 
-
 import torch
 
 

@@ -103,9 +103,7 @@ class MultiResolutionSTFTLoss(TimeDomainLoss, BatchInfo):
     def _window(self, win_length: int, like: torch.Tensor) -> torch.Tensor:
         key = (win_length, like.device, like.dtype)
         if key not in self._windows:
-            self._windows[key] = torch.hann_window(
-                win_length, dtype=like.dtype, device=like.device
-            )
+            self._windows[key] = torch.hann_window(win_length, dtype=like.dtype, device=like.device)
         return self._windows[key]
 
 
