@@ -79,11 +79,11 @@ def degrade(
     if drawn.rir_uid != "none":
         path = _path((sources.rir,), drawn.rir_uid)
         room = _make(path, lambda: Reverberation(read_rir(path, fs, cache), early_ms))
-        if room.direct >= speech.size:
+        if room.rir.size > speech.size:
             raise BadSource(
                 path,
-                f"room response's direct path comes after {room.direct / fs:.2f} s, the speech "
-                f"lasts {speech.size / fs:.2f} s",
+                f"room response of {room.rir.size / fs:.2f} s is longer than the speech of "
+                f"{speech.size / fs:.2f} s; its tail would be cut off",
             )
         noisy, clean = room.apply(speech, fs), room.target(speech, fs)
     winds = [distortion for distortion in drawn.distortions if isinstance(distortion, WindNoise)]

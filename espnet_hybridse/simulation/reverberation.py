@@ -11,8 +11,8 @@ class Reverberation:
     """Convolution with a room response; the target keeps `early_ms` after the direct path.
 
     The direct path's delay is taken out of both, so that the target stays aligned with the dry
-    speech (and with its tokens), and its height is set to 1, so that the level stays. A response
-    may be longer than the speech: what would sound after its end is cut off.
+    speech (and with its tokens), and its height is set to 1, so that the level stays. What would
+    sound after the speech's end is cut off.
 
     rir: (R,) at the speech's rate
     """
