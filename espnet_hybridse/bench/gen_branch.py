@@ -1,6 +1,5 @@
 """Real-time factor of the whole generative branch on one long recording."""
 
-import argparse
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from espnet_hybridse.bench.measure import synchronise
+from espnet_hybridse.bench.random_models import build
 from espnet_hybridse.generative.step_weights import DTYPES
 from espnet_hybridse.inference.enhancer import Enhancer
 from espnet_hybridse.inference.loading import LoadedModel
@@ -53,7 +53,8 @@ def run(
         config: of the training of a generative branch.
     """
     audio = 0.05 * torch.randn(round(seconds * fs), generator=torch.Generator().manual_seed(0))
-    model = build(config, device)
+    with TemporaryDirectory() as folder:
+        model = build(config, Path(folder)).to(device)
     rows = []
     cases = [(dtype, batch) for dtype in dtypes for batch in batches]
     for dtype, batch in tqdm(cases, desc="whole branch", leave=False):
@@ -68,23 +69,6 @@ def run(
         row.other_s = total - sum(parts.values())
         rows.append(row)
     return rows
-
-
-def build(config: Dict[str, Any], device: torch.device) -> nn.Module:
-    """The ESPnet model of a training YAML, with random weights."""
-    from transformers import WavLMConfig, WavLMModel
-
-    from espnet_hybridse.task import HybridEnhancementTask
-
-    conf = {**vars(HybridEnhancementTask.get_parser().parse_args([])), **config}
-    with TemporaryDirectory() as folder:
-        torch.manual_seed(0)
-        if conf["separator_conf"].get("semantic", "wavlm") == "wavlm":
-            # The defaults of WavLMConfig are base+'s sizes.
-            WavLMModel(WavLMConfig()).save_pretrained(folder)
-            semantic = {**conf["separator_conf"].get("semantic_conf", {}), "model": folder}
-            conf["separator_conf"] = {**conf["separator_conf"], "semantic_conf": semantic}
-        return HybridEnhancementTask.build_model(argparse.Namespace(**conf)).to(device).eval()
 
 
 @contextmanager

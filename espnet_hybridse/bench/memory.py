@@ -92,6 +92,11 @@ def _peak_cpu(prepare: Prepare, args: Tuple) -> float:
     return (_resident_kb("VmHWM") - before) / 1024
 
 
+def peak_of_process() -> float | None:
+    """The most that this process held since it started, in MB; None on anything but Linux."""
+    return _resident_kb("VmHWM") / 1024 if STATUS.exists() else None
+
+
 def _resident_kb(key: str) -> int:
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(key + ":"))
     return int(line.split()[1])

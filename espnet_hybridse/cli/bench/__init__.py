@@ -11,6 +11,7 @@ BENCHMARKS = {
     "disc": "TF-GridNet-SFI beside ESPnet's TFGridNetV3 and the challenge baseline's BSRNN",
     "gen": "the generative branch's decoding beside transformers' generate; its real-time factor",
     "fusion": "a training step of the fusion without and with the learned quality term",
+    "long": "a long recording read, enhanced and written: memory beside that of one piece",
     "simulate": "rendering of noisy speech beside a plain reading of the challenge's procedure",
     "score": "'hybridse score' beside a plain loop that reads every file once for every metric",
 }
