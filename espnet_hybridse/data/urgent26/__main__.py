@@ -126,7 +126,8 @@ def prepare(args: argparse.Namespace, roots: dict[str, Path]) -> None:
             wanted = [corpus.name for corpus in CORPORA if corpus.name in roots]
             for line in combine(places, wanted, *numbers, pool):
                 print(line)
-        print(f"{len(chosen) - len(missing)} corpora of these stages used, {len(missing)} left out")
+        used = sum(corpus.name in roots for corpus in chosen)
+        print(f"{used} corpora of these stages used, {len(missing)} left out")
 
 
 def main() -> int:

@@ -17,9 +17,7 @@ def read_selection(path: Path) -> frozenset[str]:
         ListError: no such file, or nothing in it.
     """
     if not path.is_file():
-        raise ListError(
-            f"{path}: no such selection list; it is published at {PUBLISHED}"
-        )
+        raise ListError(f"{path}: no such selection list; it is published at {PUBLISHED}")
     with open(path, encoding="utf-8") as handle:
         uids = frozenset(line.split()[0] for line in handle if line.strip())
     if not uids:

@@ -70,7 +70,7 @@ def judge(kind: str, lower: bool, audio: Path, item: Item) -> Finding:
     """
     stamp = _stamp(item.path)
     try:
-        info = _info(item.path)
+        info = _info(item.path, 0.0 if kind == "rir" else MIN_SECONDS)
         path, fs, frames = item.path.resolve(), info.samplerate, info.frames
         if lower or fs not in RATES or (kind == "speech" and info.channels > 1):
             wav, fs = _first_channel(item.path)
@@ -90,17 +90,17 @@ def judge(kind: str, lower: bool, audio: Path, item: Item) -> Finding:
     return Finding(item.uid, str(item.path), stamp, str(path), fs, frames)
 
 
-def _info(path: Path):
-    """Header of a file that has audio in it."""
+def _info(path: Path, shortest: float):
+    """Header of a file that has audio in it, `shortest` seconds at least."""
     if not path.is_file():
         raise BadAudio("missing: the corpus's own table names it")
     try:
         info = soundfile.info(str(path))
     except Exception as error:  # libsndfile raises several types; each means "unreadable"
         raise BadAudio(f"unreadable: {error}") from error
-    if info.frames < MIN_SECONDS * info.samplerate:
+    if info.frames < max(shortest * info.samplerate, 1):
         seconds = info.frames / info.samplerate
-        raise BadAudio(f"too short: {seconds:.3f} s, at least {MIN_SECONDS} s needed")
+        raise BadAudio(f"too short: {seconds:.3f} s, at least {shortest} s needed")
     return info
 
 
