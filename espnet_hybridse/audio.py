@@ -58,8 +58,11 @@ def open_audio(path: Union[str, Path]) -> Union[str, IO[bytes]]:
         return io.BytesIO(archive.read(size))
 
 
-def read_audio(path: Union[str, Path]) -> Tuple[np.ndarray, int]:
+def read_audio(path: Union[str, Path], first_channel: bool = False) -> Tuple[np.ndarray, int]:
     """Read a mono file that is fit for a stage: (T,) float32 and its rate in Hz.
+
+    Args:
+        first_channel: of a file with several channels take the first, and do not refuse it.
 
     Raises:
         BadAudio: unreadable, multichannel, shorter than 0.1 s, silent, or with NaN or Inf.
@@ -70,9 +73,9 @@ def read_audio(path: Union[str, Path]) -> Tuple[np.ndarray, int]:
         raise
     except Exception as error:  # libsndfile raises several types; each means "unreadable"
         raise BadAudio(f"unreadable: {error}") from error
-    if wav.shape[1] != 1:
+    if wav.shape[1] != 1 and not first_channel:
         raise BadAudio(f"{wav.shape[1]} channels, expected 1")
-    return check_audio(wav[:, 0], fs), fs
+    return check_audio(np.ascontiguousarray(wav[:, 0]), fs), fs
 
 
 def check_audio(wav: np.ndarray, fs: int) -> np.ndarray:

@@ -82,6 +82,41 @@ def wavlm_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def xcodec_dir(tmp_path_factory):
+    """A tiny random X-Codec on disk, with the published one's rate, hop and number of tokens."""
+    import torch
+    from transformers import DacConfig, HubertConfig, XcodecConfig, XcodecModel
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("xcodec")
+    model = XcodecModel(
+        XcodecConfig(
+            acoustic_model_config=DacConfig(
+                encoder_hidden_size=4,
+                decoder_hidden_size=32,
+                downsampling_ratios=[8, 5, 4, 2],
+                upsampling_ratios=[8, 5, 4, 2],
+                hidden_size=64,
+            ),
+            semantic_model_config=HubertConfig(
+                hidden_size=16,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                intermediate_size=32,
+                conv_dim=(8,) * 7,
+                num_conv_pos_embeddings=8,
+                num_conv_pos_embedding_groups=2,
+            ),
+            codebook_size=1024,
+        )
+    )
+    for quantizer in model.quantizer.quantizers:
+        torch.nn.init.normal_(quantizer.codebook.embed)
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """Tiny random models disc/, gen/ (a second disc) and hybrid/, as pack leaves them."""
     import argparse

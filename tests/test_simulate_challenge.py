@@ -279,7 +279,7 @@ def with_file(sources, kind, wav, fs, tmp_path):
         ("noise", np.zeros(48000), "silent"),
         ("noise", np.zeros(0), "empty"),
         ("noise", b"no audio", "unreadable"),
-        ("noise", np.zeros((48000, 2)), "2 channels"),
+        ("noise", np.zeros((48000, 2)), "silent"),
         ("rir", np.zeros(100), "silent"),
         ("rir", np.zeros(0), "empty"),
         ("rir", b"", "unreadable"),

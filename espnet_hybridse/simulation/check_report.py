@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ class SetReport:
 
     rates: kept samples by rate in Hz
     seconds: duration of each kept sample
-    snrs: SNR in dB of each kept sample, by `noise` and `wind_noise`
+    snrs: SNR in dB of each kept sample of which it is known, by `noise` and `wind_noise`
     """
 
     name: str
@@ -36,6 +37,8 @@ def report_on(name: str, total: int, kept: list[Sample], faults: Counter[str]) -
     """The report on a set of which `kept` is left."""
     snrs: dict[str, list[float]] = {"noise": [], "wind_noise": []}
     for sample in kept:
+        if not isfinite(sample.snr_dB):  # of a set that was simulated elsewhere
+            continue
         wind = "wind_noise(" in sample.augmentation
         snrs["wind_noise" if wind else "noise"].append(sample.snr_dB)
     return SetReport(

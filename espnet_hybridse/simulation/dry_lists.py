@@ -24,7 +24,9 @@ def write_dry_lists(sources: Sources, pool: SpeechPool, out: str | Path) -> tupl
     kept = {}
     for uid, seconds in pool.seconds.items():
         fs, path = sources.speech[uid]
-        if fs in RATES:
+        if uid in pool.several:
+            quarantine.add(uid, path, "several channels: training reads the file itself")
+        elif fs in RATES:
             kept[uid] = (fs, path, round(seconds * fs))
         else:
             quarantine.add(uid, path, f"rate {fs} Hz is not one of {', '.join(map(str, RATES))}")

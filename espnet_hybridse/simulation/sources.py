@@ -77,7 +77,9 @@ class Sources:
             logging.warning("%s: no utt2spk; every utterance is its own speaker", folder)
 
         def labels(name: str) -> dict[str, str]:
-            return read_list(folder / name) if (folder / name).is_file() else {}
+            path = folder / name
+            # The challenge's scripts leave an empty text.
+            return read_list(path) if path.is_file() and path.stat().st_size else {}
 
         lengths = labels("source_length.scp")
         bad = next((uid for uid, length in lengths.items() if not length.isdigit()), None)
@@ -112,11 +114,15 @@ class Sources:
 
 @dataclass(frozen=True)
 class SpeechPool:
-    """Speech that fits the config: uid -> seconds, and what was left out and why."""
+    """Speech that fits the config: uid -> seconds, and what was left out and why.
+
+    several: uids of files that were seen to have more than one channel
+    """
 
     seconds: dict[str, float]
     bad: list[tuple[str, str, str]]
     outside: int
+    several: frozenset[str] = frozenset()
 
 
 def scan_speech(sources: Sources, config: SimulationConfig) -> SpeechPool:
@@ -125,10 +131,10 @@ def scan_speech(sources: Sources, config: SimulationConfig) -> SpeechPool:
     Raises:
         ListError: no file is left between min_seconds and max_seconds.
     """
-    seconds, bad, outside = {}, [], 0
+    seconds, bad, outside, several = {}, [], 0, set()
     for uid, (fs, path) in sorted(sources.speech.items()):
         try:
-            frames = _frames(uid, fs, path, sources)
+            frames, channels = _frames(uid, fs, path, sources)
             if fs < RATES[0] and not config.allow_upsampling:
                 raise BadAudio(f"rate {fs} Hz is below {RATES[0]} Hz, the lowest of the set")
         except BadAudio as error:
@@ -136,6 +142,8 @@ def scan_speech(sources: Sources, config: SimulationConfig) -> SpeechPool:
             continue
         if config.min_seconds <= frames / fs <= config.max_seconds:
             seconds[uid] = frames / fs
+            if channels > 1:
+                several.add(uid)
         else:
             outside += 1
     if not seconds:
@@ -144,11 +152,15 @@ def scan_speech(sources: Sources, config: SimulationConfig) -> SpeechPool:
             f"{config.min_seconds}-{config.max_seconds} s, of {len(sources.speech)} in the list"
             + "".join(f"; the first: {path}: {reason}" for _, path, reason in bad[:1])
         )
-    return SpeechPool(seconds, bad, outside)
+    return SpeechPool(seconds, bad, outside, frozenset(several))
 
 
-def _frames(uid: str, fs: int, path: str, sources: Sources) -> int:
-    """Length in samples of one speech file; BadAudio says why it cannot be used."""
+def _frames(uid: str, fs: int, path: str, sources: Sources) -> tuple[int, int]:
+    """Length in samples and channels (1 where a list gives the length) of one speech file.
+
+    Raises:
+        BadAudio: says why it cannot be used.
+    """
     if sources.utt2spk and uid not in sources.utt2spk:
         raise BadAudio("uid has no speaker in utt2spk")
     if fs < 1:
@@ -156,18 +168,16 @@ def _frames(uid: str, fs: int, path: str, sources: Sources) -> int:
     if sources.lengths:
         if uid not in sources.lengths:
             raise BadAudio("uid has no length in source_length.scp")
-        return sources.lengths[uid]
+        return sources.lengths[uid], 1
     try:
         info = soundfile.info(path)
     except (RuntimeError, OSError, TypeError) as error:
         raise BadAudio(f"unreadable: {error}") from error
     if info.samplerate != fs:
         raise BadAudio(f"the list says {fs} Hz, the file {info.samplerate} Hz")
-    if info.channels != 1:
-        raise BadAudio(f"{info.channels} channels, expected 1")
     if not info.frames:
         raise BadAudio("empty: the file holds no sample")
-    return info.frames
+    return info.frames, info.channels
 
 
 def serves(source_fs: int, fs: int) -> bool:
@@ -176,14 +186,14 @@ def serves(source_fs: int, fs: int) -> bool:
 
 
 def read_speech(path: str, fs: int, length: int, cache: AudioCache) -> np.ndarray:
-    """Read speech as (length,) float32 at `fs` Hz.
+    """Read speech, its first channel, as (length,) float32 at `fs` Hz.
 
     Raises:
         BadAudio: unfit, or more than 50 ms away from the length its header promised.
     """
 
     def make() -> tuple[np.ndarray, int]:
-        wav, source_fs = read_audio(path)
+        wav, source_fs = read_audio(path, first_channel=True)
         return resample(wav, source_fs, fs), fs
 
     wav, _ = cache.get(path, make, "speech", fs)
@@ -197,12 +207,14 @@ def read_segment(
 ) -> np.ndarray:
     """Read a random stretch of noise as (length,) float32 at `fs` Hz; short files are repeated.
 
+    Of several channels the first is taken, as the challenge does: WHAM! has two.
+
     Only the stretch is resampled, and of long recordings only the stretch is read, so that
     hour-long ones cost no more than short ones. A silent stretch is drawn again, four times at
     most.
 
     Raises:
-        BadAudio: unreadable, multichannel, empty, with NaN, or silent wherever it was read.
+        BadAudio: unreadable, empty, with NaN, or silent wherever it was read.
     """
     try:
         whole, source_fs = cache.get(path, lambda: _read_noise(path), "noise")
@@ -214,9 +226,9 @@ def read_segment(
                     start = int(rng.integers(0, frames - need))
                     if file:
                         file.seek(start)
-                    wav = file.read(need, dtype="float32") if file else whole[start : start + need]
+                    wav = _first(file, need) if file else whole[start : start + need]
                 else:
-                    wav = check_audio(file.read(dtype="float32") if file else whole, source_fs)
+                    wav = check_audio(_first(file) if file else whole, source_fs)
                     wav = np.resize(np.roll(wav, -int(rng.integers(0, wav.size))), need)
                 if not np.isfinite(wav).all():
                     raise BadAudio("NaN or Inf samples")
@@ -230,13 +242,16 @@ def read_segment(
 def _read_noise(path: str) -> tuple[np.ndarray, int]:
     """A recording of up to WHOLE_SECONDS, or nothing of a longer one, and its rate in Hz."""
     with soundfile.SoundFile(path) as file:
-        if file.channels != 1:
-            raise BadAudio(f"{file.channels} channels, expected 1")
         if not file.frames:
             raise BadAudio("empty: the file holds no sample")
         if file.frames > WHOLE_SECONDS * file.samplerate:
             return np.zeros(0, np.float32), file.samplerate
-        return file.read(dtype="float32"), file.samplerate
+        return _first(file), file.samplerate
+
+
+def _first(file: soundfile.SoundFile, frames: int = -1) -> np.ndarray:
+    """The next `frames` samples of the first channel, or all that are left."""
+    return np.ascontiguousarray(file.read(frames, dtype="float32", always_2d=True)[:, 0])
 
 
 def read_rir(path: str, fs: int, cache: AudioCache) -> np.ndarray:

@@ -1,0 +1,1 @@
+../../mini/enh1/path.sh
