@@ -45,8 +45,8 @@ help_message="Usage: ./run.sh [--name value ...]
   --token_backend B  kmeans or xcodec; by default kmeans for mini, xcodec else
   --token_model M    id or folder of the codec or of the k-means encoder
   --units N          k-means tokens when from scratch (256)
-  --sqa PATH         quality network of the fusion's SQA loss: a folder of hybridse train-sqa or a
-                     hub's id; without it the term is off
+  --sqa PATH         quality network of the fusion's SQA loss: a folder of hybridse train-sqa, a hub's
+                     id, or none; else that in pretrained/ if there is one, and no term without it
   --metrics NAMES    columns of the results table (${metrics})
 ${own_help}
   --dumpdir DIR --expdir DIR  (${dumpdir}, ${expdir})
@@ -92,9 +92,11 @@ if ${from_scratch}; then
   tag=${preset}_scratch
 elif [ -f "pretrained/${preset}/disc/config.yaml" ]; then
   pretrained=pretrained/${preset}
+  [ ! -f "${pretrained}/sqa/model.pt" ] || sqa=${sqa:-${pretrained}/sqa}
 else
   echo "There is no pretrained/${preset}: training starts from random weights"
 fi
+[ "${sqa}" != none ] || sqa=
 device=(--device cpu --nj "${nj}")
 [ "${ngpu}" -eq 0 ] || device=(--device cuda --nj 1)
 python - "${metrics}" <<'EOF'
