@@ -17,8 +17,9 @@ from espnet_hybridse.lists import atomic_path
 def write_espnet_zip(packed: Path, branch: str, path: Path) -> None:
     """Write one zip of a model and of what it needs.
 
-    A hybrid's branches, and a third system that it hears, are named by their config.yaml: ESPnet's unpack turns the name of a packed
-    file, wherever it stands in the config, into the place it was unpacked to.
+    A hybrid's branches, and a third system that it hears, are named by their config.yaml: ESPnet's
+    unpack turns the name of a packed file, wherever it stands in the config, into the place it was
+    unpacked to.
 
     Args:
         packed: folder of :func:`espnet_hybridse.release.pack`.

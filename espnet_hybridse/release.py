@@ -85,8 +85,8 @@ def third_of(exp: Path) -> Optional[Path]:
     found = found_branches(conf, exp).get("third")
     if found is None:
         raise FileNotFoundError(
-            f"{exp}/config.yaml names a third system {conf['third']!r}, found neither beside it nor "
-            "here; put its folder there to pack it"
+            f"{exp}/config.yaml names a third system {conf['third']!r}, found neither beside it "
+            "nor here; put its folder there to pack it"
         )
     if read_config(Path(found) / "config.yaml")["separator"] == "uses_fusion":
         raise ValueError(
