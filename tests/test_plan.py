@@ -10,10 +10,12 @@ import yaml
 from training_runs import write_config
 
 from espnet_hybridse.cli.main import main
+from espnet_hybridse.config import read_yaml
 from espnet_hybridse.plan.calibration import (
     DERIVED,
     MEASURED,
     PUBLISHED,
+    STORED,
     UTILISATION,
     Calibration,
     PartRates,
@@ -21,7 +23,7 @@ from espnet_hybridse.plan.calibration import (
     load,
 )
 from espnet_hybridse.plan.inputs import PARTS, Options, write_inputs
-from espnet_hybridse.plan.network import Counts, count_network
+from espnet_hybridse.plan.network import Counts, count_network, digest_of
 from espnet_hybridse.plan.sheet import Sheet, evaluate
 from espnet_hybridse.plan.stages import STAGES, SUMMED, plan_of
 from espnet_hybridse.plan.workload import Workload, read_workload
@@ -357,3 +359,17 @@ def page_commands():
             words = shlex.split(line, comments=True)
             if words[:2] == ["hybridse", "plan"] and "--calibrate" not in words:
                 yield words[1:]
+
+
+@pytest.mark.parametrize("words", page_commands(), ids=shlex.join)
+def test_the_page_s_commands_run(words, rendered, calibrated, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "machine.json").write_bytes(calibrated[0].read_bytes())
+    (tmp_path / "dump").symlink_to(rendered / "dump")
+    known = {part.counts.digest for part in load(STORED).parts.values()}
+    wanted = {digest_of(read_yaml(ROOT / f"conf/paper/train_{part}.yaml")) for part in PARTS}
+    assert wanted <= known, f"{STORED} is of other networks: 'hybridse plan --calibrate' again"
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert ("ASSUMED" in text) == ("--machine" in words)
+    assert ("disc.step_s = " in text) != ("--brief" in words)
