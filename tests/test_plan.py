@@ -24,8 +24,9 @@ from espnet_hybridse.plan.calibration import (
 )
 from espnet_hybridse.plan.inputs import PARTS, Options, write_inputs
 from espnet_hybridse.plan.network import Counts, count_network, digest_of
+from espnet_hybridse.plan.report import too_large
 from espnet_hybridse.plan.sheet import Sheet, evaluate
-from espnet_hybridse.plan.stages import STAGES, SUMMED, plan_of
+from espnet_hybridse.plan.stages import STAGES, SUMMED, Plan, plan_of
 from espnet_hybridse.plan.workload import Workload, read_workload
 
 ROOT = Path(__file__).parents[1]
@@ -202,6 +203,16 @@ def test_derived_speeds_say_so_and_follow_the_assumption():
     assert sheet["gen.infer_s_s"] == pytest.approx(expected)
     with pytest.raises(ValueError, match="--utilisation 2.0: expected a share"):
         derive(PUBLISHED["h100"], like, {}, 2.0)
+
+
+def test_what_does_not_fit_into_a_gpu_is_said():
+    sheet = plans()[8]
+    needed = sheet["disc.memory_gb"]
+    plan = Plan(8, sheet)
+    assert too_large(plan, calibration(memory_gb=1.01 * needed)) == []
+    [line] = too_large(plan, calibration(memory_gb=0.99 * needed))
+    assert line.startswith("disc: 0.604 GB do not fit into a GPU's 0.598")
+    assert too_large(plan, calibration()) == []
 
 
 def test_formulas_are_arithmetic_and_nothing_else():

@@ -69,6 +69,7 @@ def calibrate(
         cores=_cores(device),
         parts=parts,
         audio_s_core_s=data,
+        memory_gb=_memory_gb(device),
         notes=notes,
     )
 
@@ -178,6 +179,13 @@ def _memory(
     amounts = [per_s * case.batch * case.seconds for case in cases]
     slope = max((peaks[1] - peaks[0]) / (amounts[1] - amounts[0]), 0.0)
     return max(peaks[0] - slope * amounts[0], 0.0), slope
+
+
+def _memory_gb(device: torch.device) -> Optional[float]:
+    """Of a GPU."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.get_device_properties(device).total_memory / 1e9
 
 
 def _cores(device: torch.device) -> int:

@@ -51,6 +51,7 @@ class Calibration:
         parts: disc, gen, fusion -> PartRates.
         audio_s_core_s: stage (simulate, check, score) -> seconds of audio a core does in a second.
         read_gb_s: memory speed that bounds token decoding, where infer_gmac_s was not measured.
+        memory_gb: of a GPU; None on a processor.
         notes: what the reader must know.
     """
 
@@ -61,6 +62,7 @@ class Calibration:
     parts: Mapping[str, PartRates]
     audio_s_core_s: Mapping[str, float]
     read_gb_s: Optional[float] = None
+    memory_gb: Optional[float] = None
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
@@ -179,6 +181,7 @@ def derive(
         cores=published.cores,
         parts=parts,
         audio_s_core_s=like.audio_s_core_s,
+        memory_gb=published.memory_gb,
         read_gb_s=published.memory_gb_s * share["float32"],
         notes={
             "speed of the GPU": f"DERIVED, not measured: {shares} ASSUMED (--utilisation); "

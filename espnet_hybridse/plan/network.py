@@ -1,18 +1,18 @@
 """Parameters and multiply-accumulates of the model that a training YAML describes."""
 
-import argparse
-import copy
 import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Callable, Dict, Mapping
 
 import torch
 from torch import nn
 
 from espnet_hybridse.audio import RATES
+from espnet_hybridse.bench import random_models
 from espnet_hybridse.bench.macs import count
 from espnet_hybridse.config import ConfigError
 from espnet_hybridse.spectrum import WINDOW_MS
@@ -82,23 +82,16 @@ def check_part(part: str, config: Mapping[str, Any], where: str) -> None:
 def build(config: Mapping[str, Any], device: torch.device) -> nn.Module:
     """The ESPnet model of a training YAML with random weights.
 
-    A WavLM that is no folder here is made at base+'s size: nothing is fetched to be counted.
+    A WavLM that is no folder here is made at base+'s size: nothing is fetched to be counted. A
+    fusion has no branches, as when it is trained on what stage 7 left: they are planned apart.
     """
-    from espnet_hybridse.bench.gen_branch import build as build_branch
-    from espnet_hybridse.task import HybridEnhancementTask
-
-    config = copy.deepcopy(dict(config))
-    encoder = (config.get("separator_conf") or {}).get("semantic_conf") or {}
-    if config["separator"] == "ar_refiner" and not Path(str(encoder.get("model"))).is_dir():
-        return build_branch(config, device)
-    conf = {**vars(HybridEnhancementTask.get_parser().parse_args([])), **config}
+    conf = dict(config.get("separator_conf") or {})
     if config["separator"] == "uses_fusion":
-        # As from dumps: the branches are counted by themselves.
-        conf["separator_conf"] = {**conf["separator_conf"], "disc": None, "gen": None}
-    torch.manual_seed(0)
+        conf.update(disc=None, gen=None)
     logging.disable(logging.WARNING)  # BSRNN lists its bands, SQA that it is off
     try:
-        return HybridEnhancementTask.build_model(argparse.Namespace(**conf)).to(device)
+        with TemporaryDirectory() as folder:
+            return random_models.build({**config, "separator_conf": conf}, Path(folder)).to(device)
     finally:
         logging.disable(logging.NOTSET)
 

@@ -5,6 +5,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Sequence
 
 from espnet_hybridse.bench.table import markdown
 from espnet_hybridse.plan.calibration import Calibration
+from espnet_hybridse.plan.inputs import PARTS
 from espnet_hybridse.plan.sheet import Figure, Sheet
 from espnet_hybridse.plan.stages import STAGES, Plan, stage_rows
 
@@ -48,6 +49,19 @@ def notes(calibration: Calibration) -> str:
     return "\n".join(f"{name}: {value}" for name, value in facts.items())
 
 
+def too_large(plan: Plan, calibration: Calibration) -> List[str]:
+    """What does not fit into a GPU, and the way out."""
+    room, found = calibration.memory_gb, []
+    for part in PARTS:
+        needed = plan.sheet[f"{part}.memory_gb"]
+        if room is not None and needed > room:
+            found.append(
+                f"{part}: {number(needed)} GB do not fit into a GPU's {number(room)}; lower "
+                "batch_size or chunk_s, or set activation_checkpointing (tfgridnet_sfi)"
+            )
+    return found
+
+
 def line_of(figure: Figure) -> str:
     """One figure: result, unit, and formula with its values, or source."""
     unit = f" {figure.unit}" if figure.unit else ""
@@ -70,6 +84,7 @@ def text_of(
     blocks = [notes(calibration)]
     for plan in plans:
         blocks.append(f"## {plan.gpus} GPU{'s' * (plan.gpus > 1)}\n\n{table(plan)}")
+        blocks += too_large(plan, calibration)
     blocks.append(LEGEND)
     if formulas:
         blocks.append(f"## Every number: what holds for any number of GPUs\n\n{lines_of(inputs)}")
@@ -99,6 +114,7 @@ def as_dict(
         "gpus": {
             str(plan.gpus): {
                 "needs": {key: plan.row(key) for key in (*STAGES, "total")},
+                "too_large": too_large(plan, calibration),
                 "figures": figures_of(plan.sheet.figures.values()),
             }
             for plan in plans
