@@ -337,7 +337,10 @@ def test_counts_grow_with_the_rate_and_know_what_is_frozen(tiny):
         ([*SIZE, "--hours", "1", "--passes", "1"], "--hours and --passes both"),
         ([*SIZE, "--utilisation", "0.1"], "--utilisation is the assumption of --machine"),
         ([*SIZE, "--calibration", "none.json"], "none.json: no such calibration"),
-        ([*SIZE, "--machine", "h100"], "--machine is for speeds that nobody measured"),
+        (
+            [*SIZE, "--machine", "h100", "--calibrate"],
+            "--machine is for speeds that nobody measured",
+        ),
     ],
 )
 def test_wrong_options_are_explained(calibrated, tiny, options, message, capsys):

@@ -61,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibration",
         type=Path,
         metavar="FILE",
-        help="measured before; --calibrate writes it here",
+        help="measured before; --calibrate writes it here; with --machine: only the memory of "
+        "activations and the processor's rates are taken from it",
     )
     parser.add_argument("--limit_s", type=float, default=120.0, help="of the calibration, about")
     parser.add_argument("--device", default="auto", help="of the calibration: auto, cpu or cuda")
@@ -156,8 +157,8 @@ def calibration_of(
     Raises:
         ConfigError: none, or two kinds of them.
     """
-    if args.machine and (args.calibrate or args.calibration):
-        raise ConfigError("--machine is for speeds that nobody measured; leave --calibrat* out")
+    if args.machine and args.calibrate:
+        raise ConfigError("--machine is for speeds that nobody measured; leave --calibrate out")
     if args.utilisation is not None and not args.machine:
         raise ConfigError("--utilisation is the assumption of --machine; measured speeds need none")
     if args.machine:
@@ -165,7 +166,8 @@ def calibration_of(
             part: "bfloat16" if config.get("use_amp") else "float32"
             for part, config in configs.items()
         }
-        return derive(PUBLISHED[args.machine], load(STORED), precisions, args.utilisation)
+        like = load(args.calibration or STORED)
+        return derive(PUBLISHED[args.machine], like, precisions, args.utilisation)
     if args.calibrate:
         from espnet_hybridse.device import device_of
         from espnet_hybridse.plan.calibrate import calibrate

@@ -11,7 +11,8 @@ from espnet_hybridse.plan.network import Counts
 
 FORMAT = 1
 STORED = Path(__file__).with_name("stored.json")
-"""A calibration that was measured for the presets, see its `machine`."""
+"""Measured at the paper's size, see its `machine` and `notes`: --machine takes from it the memory
+of activations and the rates of a processor core where no --calibration is given."""
 MEASURED, DERIVED = "measured", "derived"
 
 
@@ -28,6 +29,7 @@ class PartRates:
         activation_mb, activation_mb_per_gmac: peak of forward and backward pass above weights and
             gradients: a constant, and by the forward pass's multiply-accumulates of the step.
         precision: in which it was measured.
+        note: what of it was not measured, and where it is from then.
     """
 
     counts: Counts
@@ -37,6 +39,7 @@ class PartRates:
     activation_mb: float
     activation_mb_per_gmac: float
     precision: str = "float32"
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,7 @@ def derive(
             activation_mb=part.activation_mb,
             activation_mb_per_gmac=part.activation_mb_per_gmac,
             precision=precision,
+            note=part.note,
         )
     shares = ", ".join(f"{share[p]:g} of {published.tflops[p]:g} TFLOPS in {p}" for p in share)
     where = f"{like.machine['device']}, {like.machine['processor']}"

@@ -148,6 +148,8 @@ def _write_part(
         source += "; of another network of this kind, scaled by multiply-accumulates"
     speed = calibration.notes.get("speed of the GPU", source)
     memory = calibration.notes.get("memory of activations", source)
+    if rates.note:
+        speed, memory = (f"{where}; BUT {rates.note}" for where in (speed, memory))
     given["train_gmac_s"] = (rates.train_gmac_s, "GMAC/s", "work of training", speed)
     given["overhead_s"] = (rates.overhead_s, "s", "of a step, however small", speed)
     given["infer_gmac_s"] = (rates.infer_gmac_s, "GMAC/s", "without gradients", speed)
