@@ -24,7 +24,9 @@ TITLES = {
 
 
 def number(value: float) -> str:
-    """Three significant digits, whole thousands apart."""
+    """Three significant digits, or all of a whole number; thousands apart."""
+    if math.isfinite(value) and float(value).is_integer():
+        return f"{int(value):,}"
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     digits = 2 - math.floor(math.log10(abs(value)))
