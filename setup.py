@@ -86,7 +86,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["espnet_hybridse", "espnet_hybridse.*"]),
-    package_data={"espnet_hybridse": ["**/*.yaml", "report/*.j2"]},
+    package_data={"espnet_hybridse": ["**/*.yaml", "report/*.j2", "plan/*.json"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["hybridse = espnet_hybridse.cli.main:main"]},

@@ -10,15 +10,16 @@ from typing import Dict, List
 
 import yaml
 
-from espnet_hybridse.inference.loading import HASHES, find_weights
+from espnet_hybridse.inference.loading import FUSED, HASHES, find_weights, read_config
 from espnet_hybridse.lists import atomic_path
 
 
 def write_espnet_zip(packed: Path, branch: str, path: Path) -> None:
     """Write one zip of a model and of what it needs.
 
-    A hybrid's branches are named by their config.yaml: ESPnet's unpack turns the name of a packed
-    file, wherever it stands in the config, into the place it was unpacked to.
+    A hybrid's branches, and a third system that it hears, are named by their config.yaml: ESPnet's
+    unpack turns the name of a packed file, wherever it stands in the config, into the place it was
+    unpacked to.
 
     Args:
         packed: folder of :func:`espnet_hybridse.release.pack`.
@@ -28,7 +29,10 @@ def write_espnet_zip(packed: Path, branch: str, path: Path) -> None:
     Raises:
         FileNotFoundError: `packed` lacks the branch.
     """
-    names = ["disc", "gen", "hybrid"] if branch == "hybrid" else [branch]
+    names = [branch]
+    if branch == "hybrid":
+        conf = read_config(packed / branch / "config.yaml")["separator_conf"]
+        names = [*(name for name in FUSED if conf.get(name)), branch]
     files: Dict[str, bytes] = {}
     for name in names:
         weights = find_weights(packed / name)
@@ -66,7 +70,8 @@ def _config(path: Path) -> bytes:
     # Stock ESPnet builds the losses, too, when it loads a model; ours need extras.
     config["criterions"] = []
     if config["separator"] == "uses_fusion":
-        config["separator_conf"].update(disc="disc/config.yaml", gen="gen/config.yaml")
+        conf = config["separator_conf"]
+        conf.update({name: f"{name}/config.yaml" for name in FUSED if conf.get(name)})
     return yaml.safe_dump(config, sort_keys=False).encode()
 
 

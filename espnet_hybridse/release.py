@@ -7,14 +7,20 @@ from typing import Mapping, Optional
 
 import yaml
 
-from espnet_hybridse.inference.loading import HASHES, find_weights
+from espnet_hybridse.inference.loading import (
+    HASHES,
+    find_weights,
+    found_branches,
+    read_config,
+)
 from espnet_hybridse.lists import atomic_path, write_json
 from espnet_hybridse.losses.sqa import WEIGHTS as QUALITY_WEIGHTS
 from espnet_hybridse.tokens.manifest import MANIFEST_NAME, read_manifest
 
 MODEL_KEYS = ("encoder", "separator", "decoder", "preprocessor")
 WEIGHTS = "model.pth"
-BRANCHES = ("disc", "gen", "hybrid")
+BRANCHES = ("disc", "gen", "hybrid", "third")
+"""Folders of trained models; `third` is one more input of the hybrid's fusion."""
 
 
 def pack(
@@ -27,17 +33,27 @@ def pack(
     """Write `out/<branch>/{config.yaml,model.pth}`, the tokenizer and a card.
 
     Args:
-        models: branch -> experiment; a hybrid's branches are found beside it in `out`.
+        models: branch -> experiment; a hybrid's branches are found beside it in `out`, and so is
+            the third system that it hears, if it does: its own configuration names that one.
         tokens: token set whose tokenizer (manifest and codebook) the generative branch needs.
         out: folder to write.
         facts: rows of the card: command, data, hours, seed, ….
         sqa: experiment of hybridse train-sqa, for those who train the fusion on.
+
+    Raises:
+        FileNotFoundError: the hybrid's third system is not where its configuration says.
+        ValueError: that system is a hybrid itself, whose branches would have to travel too.
     """
     rows = []
+    third = third_of(models["hybrid"]) if "hybrid" in models else None
+    if third is not None:
+        models = {**models, "third": third}
     for branch, exp in models.items():
         config = model_config(yaml.safe_load((exp / "config.yaml").read_text(encoding="utf-8")))
         if branch == "hybrid":
             config["separator_conf"].update(disc="../disc", gen="../gen")
+            if third is not None:
+                config["separator_conf"].update(third="../third")
         if config["separator"] == "ar_refiner":
             read_manifest(tokens)  # refuses before anything is written
         folder = out / branch
@@ -59,6 +75,25 @@ def pack(
     with atomic_path(out / "README.md") as tmp:
         tmp.write_text("\n".join(card) + "\n", encoding="utf-8")
     write_hashes(out)
+
+
+def third_of(exp: Path) -> Optional[Path]:
+    """The folder of the system that a hybrid hears beside its branches; None without one."""
+    conf = read_config(exp / "config.yaml")["separator_conf"]
+    if not conf.get("third"):
+        return None
+    found = found_branches(conf, exp).get("third")
+    if found is None:
+        raise FileNotFoundError(
+            f"{exp}/config.yaml names a third system {conf['third']!r}, found neither beside it "
+            "nor here; put its folder there to pack it"
+        )
+    if read_config(Path(found) / "config.yaml")["separator"] == "uses_fusion":
+        raise ValueError(
+            f"{found}, the third system of {exp}, is a hybrid with branches of its own; pack "
+            "copies systems of one network only"
+        )
+    return Path(found)
 
 
 def write_hashes(out: Path) -> None:

@@ -10,6 +10,7 @@ import yaml
 from training_runs import make_run, train_here
 
 from espnet_hybridse import Enhancer
+from espnet_hybridse.assets import AssetCorrupt
 from espnet_hybridse.audio import RATES
 from espnet_hybridse.bench.disc_systems import BASELINE
 from espnet_hybridse.cli.main import main
@@ -24,6 +25,7 @@ OTHERS = {
     "bsrnn": {"num_spk": 1, "num_channels": 8, "num_layers": 1, "target_fs": 48000},
     "tfgridnetv3": {"n_srcs": 1, "n_layers": 1, "lstm_hidden_units": 8, "emb_dim": 8},
 }
+FOLDERS = {"disc": "bsrnn", "gen": "tfgridnetv3", "third": "own"}
 FUSION = {"channels": 8, "n_blocks": 1, "hidden": 8, "n_head": 2, "segment": 16, "n_memory": 2}
 
 
@@ -116,19 +118,24 @@ def test_the_mask_hears_the_third_system(trained, third):
     assert not any("third" in name for name in fusion.state_dict()), "it is not saved again"
 
 
-def test_a_fusion_with_other_systems_trains_and_travels(rendered, trained, tmp_path):
+def train_fusion(rendered, exp, folders):
+    """A fusion of these systems' folders, given as an experiment names them."""
     config = yaml.safe_load((CONF / "mini/train_fusion.yaml").read_text())
     config["separator_conf"].update(FUSION)
     config.update({"max_epoch": 1, "num_iters_per_epoch": 2, "num_workers": 0, "batch_size": 2})
     config["preprocessor_conf"] = {"chunk_s": 0.5}
-    path = tmp_path / "fusion.yaml"
+    exp.mkdir()
+    path = exp / "fusion.yaml"
     path.write_text(yaml.safe_dump(config))
-    exp = trained / "hybrid"
     sets = [f"--{name}={rendered}/dump/raw/train" for name in ("train", "valid")]
     command = ["train", "--branch=hybrid", f"--config={path}", f"--exp={exp}", *sets]
-    folders = {"disc": "bsrnn", "gen": "tfgridnetv3", "third": "own"}
-    extra = [x for k, v in folders.items() for x in ("--separator_conf", f"{k}=../{v}")]
+    extra = [x for k, v in folders.items() for x in ("--separator_conf", f"{k}={v}")]
     assert main([*command, "--on_the_fly", "--", *extra]) == 0
+
+
+def test_a_fusion_with_other_systems_trains_and_travels(rendered, trained):
+    exp = trained / "hybrid"
+    train_fusion(rendered, exp, {name: f"../{folder}" for name, folder in FOLDERS.items()})
     wav = 0.1 * np.random.default_rng(0).normal(size=8000).astype(np.float32)
     before = Enhancer.from_pretrained(exp)(wav, 16000)
     moved = trained.rename(trained.with_name("moved"))
@@ -137,3 +144,30 @@ def test_a_fusion_with_other_systems_trains_and_travels(rendered, trained, tmp_p
     finally:
         moved.rename(trained)
     np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def test_a_third_system_is_packed_with_its_hybrid(rendered, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    exp = tmp_path / "hybrid"
+    train_fusion(rendered, exp, {name: trained / folder for name, folder in FOLDERS.items()})
+    wav = 0.1 * np.random.default_rng(0).normal(size=8000).astype(np.float32)
+    expected = Enhancer.from_pretrained(exp)(wav, 16000)
+    arguments = [f"--disc={trained / 'bsrnn'}", f"--gen={trained / 'tfgridnetv3'}"]
+    arguments += [f"--hybrid={exp}", f"--tokens={tmp_path / 'none'}", f"--out={tmp_path}/out"]
+    arguments += [f"--zip={tmp_path}/zips", f"--hub={tmp_path}/hub"]
+    assert main(["pack", *arguments]) == 0
+    assert "| third |" in (tmp_path / "out/README.md").read_text()
+    hidden = trained.rename(trained.with_name("hidden"))
+    try:
+        for source in ("out", "zips/hybrid.zip", "hub"):
+            enhanced = Enhancer.from_pretrained(tmp_path / source, branch="hybrid")(wav, 16000)
+            np.testing.assert_array_equal(enhanced, expected)
+        # What was changed on the way is refused before anything is enhanced.
+        for path in ((tmp_path / "out/third/model.pth"), (tmp_path / "hub/third/config.yaml")):
+            path.write_bytes(path.read_bytes()[:-1] + b"#")
+            with pytest.raises(AssetCorrupt, match=f"third/{path.name}: expected sha256"):
+                Enhancer.from_pretrained(path.parents[1], branch="hybrid")
+        assert main(["pack", *arguments]) == 2
+        assert "names a third system" in capsys.readouterr().err
+    finally:
+        hidden.rename(trained)

@@ -4,26 +4,20 @@ import platform
 import shlex
 import sys
 from importlib import metadata
-from pathlib import Path
 from typing import Dict
 
 import torch
 
 from espnet_hybridse import __version__
+from espnet_hybridse.processor import processor
 
 MATTERS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
-def processor() -> str:
+def processor_line() -> str:
     """The processor's name and those of its instruction sets that matter here."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return platform.processor() or platform.machine()
-    pairs = (line.partition(":") for line in cpuinfo.read_text().splitlines())
-    fields = {key.strip(): value.strip() for key, _, value in pairs}
-    flags = fields.get("flags", "").split()
-    name = fields.get("model name", platform.machine())
-    return ", ".join([name, *(flag for flag in MATTERS if flag in flags)])
+    here = processor()
+    return ", ".join([here.name, *(flag for flag in MATTERS if flag in here.flags)])
 
 
 def describe(device: torch.device) -> Dict[str, object]:
@@ -31,7 +25,7 @@ def describe(device: torch.device) -> Dict[str, object]:
     return {
         "command": shlex.join(["hybridse", *sys.argv[1:]]),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "processor": processor(),
+        "processor": processor_line(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,

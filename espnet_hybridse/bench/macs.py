@@ -1,5 +1,6 @@
 """Parameters and multiply-accumulates of a model, counted without computing anything."""
 
+from contextlib import nullcontext
 from typing import Callable, List, Tuple
 
 import torch
@@ -8,7 +9,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def count(model: nn.Module, run: Callable[[nn.Module], object]) -> Tuple[int, int]:
+def count(
+    model: nn.Module, run: Callable[[nn.Module], object], fake: bool = True
+) -> Tuple[int, int]:
     """Parameters, and multiply-accumulates of one call.
 
     Counted are matrix products, convolutions, attention and LSTMs. PyTorch counts all but the
@@ -17,14 +20,16 @@ def count(model: nn.Module, run: Callable[[nn.Module], object]) -> Tuple[int, in
     Args:
         model: on CPU; no longer of use afterwards.
         run: calls it on an input that it makes itself: tensors have shapes here and no values.
+        fake: False computes after all, but for LSTMs, whose output is zero: for models that look
+            at values, such as lengths.
     """
     lstm_macs: List[int] = []
     for module in model.eval().modules():
         if isinstance(module, nn.LSTM):
             module.forward = _counter(module, lstm_macs)
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        with FlopCounterMode(display=False) as counter:
-            run(model)
+    shapes_only = FakeTensorMode(allow_non_fake_inputs=True) if fake else nullcontext()
+    with shapes_only, torch.no_grad(), FlopCounterMode(display=False) as counter:
+        run(model)
     parameters = sum(p.numel() for p in model.parameters())
     return parameters, counter.get_total_flops() // 2 + sum(lstm_macs)
 
@@ -38,6 +43,6 @@ def _counter(rnn: nn.LSTM, macs: List[int]) -> Callable:
         for layer in range(rnn.num_layers):
             size = rnn.input_size if layer == 0 else directions * rnn.hidden_size
             macs.append(rows * directions * 4 * rnn.hidden_size * (size + rnn.hidden_size))
-        return x.new_empty(*x.shape[:-1], directions * rnn.hidden_size), None
+        return x.new_zeros(*x.shape[:-1], directions * rnn.hidden_size), None
 
     return forward

@@ -26,9 +26,10 @@ def build(config: Mapping[str, Any], folder: Path) -> nn.Module:
 
 
 def placed(config: Mapping[str, Any], folder: Path) -> Dict[str, Any]:
-    """`config` with a random WavLM in `folder` in the place of a downloaded one."""
+    """`config` with a random WavLM in `folder` in the place of one to be downloaded."""
     conf = dict(config["separator_conf"])
-    if config["separator"] == "ar_refiner" and conf.get("semantic", "wavlm") == "wavlm":
+    wavlm = config["separator"] == "ar_refiner" and conf.get("semantic", "wavlm") == "wavlm"
+    if wavlm and not Path(str(conf.get("semantic_conf", {}).get("model"))).is_dir():
         from transformers import WavLMConfig, WavLMModel
 
         if not (folder / "config.json").is_file():

@@ -59,9 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="pieces of a long recording, or short files, at once; else 1 for Dis., 8 for others",
     )
-    parser.add_argument(
-        "--dtype", choices=DTYPES, help="of the networks; else as configured (CPU: float32)"
-    )
+    parser.add_argument("--dtype", choices=DTYPES, help="of the networks; else as configured")
     parser.add_argument(
         "--decode_dtype",
         choices=DECODE_DTYPES,

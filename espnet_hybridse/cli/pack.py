@@ -11,7 +11,9 @@ from espnet_hybridse.release import pack
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     for branch in ("disc", "gen", "hybrid"):
-        parser.add_argument(f"--{branch}", type=Path, help=f"experiment of the {branch} model")
+        more = "; a third system that it hears is packed with it" if branch == "hybrid" else ""
+        text = f"experiment of the {branch} model{more}"
+        parser.add_argument(f"--{branch}", type=Path, help=text)
     parser.add_argument("--sqa", type=Path, help="quality network of hybridse train-sqa")
     parser.add_argument("--tokens", type=Path, required=True, help="token set of stage 4")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")

@@ -44,8 +44,9 @@ class TFGridNetSFI(TFGridNetV3):
             1 is upstream. 4 makes every block four times cheaper (our choice for small budgets).
         rms_norm: divide each utterance by its level and multiply back.
         activation_checkpointing: recompute each block in the backward pass to save memory.
-        amp_dtype: "bfloat16" runs the blocks in that precision, "auto" does so on processors
-            that compute it natively, null keeps the ambient precision. Norms stay in fp32.
+        amp_dtype: "bfloat16" runs the blocks in that precision, "auto" does so where that is
+            faster (a GPU that has it; on a processor see cpu_has_bfloat16), null keeps the
+            ambient precision. Norms stay in fp32.
     """
 
     def __init__(

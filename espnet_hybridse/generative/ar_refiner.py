@@ -7,22 +7,21 @@ from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import Tensor, nn
 
 from espnet_hybridse.generative.decoding import Decoded, decode
-from espnet_hybridse.generative.feature_cache import FeatureCache
 from espnet_hybridse.generative.gold_tokens import gold_tokens, mask_of
 from espnet_hybridse.generative.refiner import Refiner
 from espnet_hybridse.generative.sampling import Sampling
-from espnet_hybridse.generative.semantic import SemanticEncoder
+from espnet_hybridse.generative.speech_prefix import SPEECH_FS, SpeechPrefix
 from espnet_hybridse.generative.step_weights import DTYPES, StepWeights
 from espnet_hybridse.generative.token_lm import TokenLM
-from espnet_hybridse.spectrum import WINDOW_MS, change_rate, n_fft, rate_of
+from espnet_hybridse.spectrum import WINDOW_MS, change_rate, rate_of
 
-REFINER_FS = 16000
-"""Rate of the semantic encoder, the tokens and, as in the paper, of the refiner (Hz)."""
+REFINER_FS = SPEECH_FS
+"""Rate of the refiner, as in the paper (Hz)."""
 
 EPS = 1e-10
 
 
-class ARRefiner(TFGridNetV3):
+class ARRefiner(SpeechPrefix, TFGridNetV3):
     """Autoregressive token model and refiner (paper section 2.2, Fig. 1).
 
     Works on the 40/20 ms spectrum of the degraded speech at its own rate. It is a TFGridNetV3 by
@@ -106,19 +105,7 @@ class ARRefiner(TFGridNetV3):
         self.sampling = Sampling(temperature, top_k, top_p, seed)
         self.decode_in(decode_dtype)
 
-        conf = dict(semantic_conf or {})
-        learned = conf.get("layer") == "learned"
-        if learned:
-            del conf["layer"]
-        encoder = SemanticEncoder(semantic, **conf)
-        # Kept out of the module registry: frozen weights belong neither to the optimiser nor to
-        # every checkpoint; _apply moves them with the rest.
-        object.__setattr__(self, "semantic", encoder)
-        self.cache_conf = (feature_cache, feature_cache_gb)
-        self.feature_cache: FeatureCache | None = None
-        self.register_buffer("semantic_sha256", encoder.fingerprint())
-        self.layer_weights = nn.Parameter(torch.zeros(encoder.num_layers)) if learned else None
-        self.adapter = nn.Linear(encoder.dim, lm_dim)
+        self.make_prefix(semantic, semantic_conf, lm_dim, feature_cache, feature_cache_gb)
         self.lm = (
             TokenLM(vocab_size, lm_layers, lm_dim, lm_heads, lm_ffn, lm_dropout, lm_positions)
             if use_tokens
@@ -136,9 +123,6 @@ class ARRefiner(TFGridNetV3):
             mask_limit,
             residual,
         )
-        self.register_buffer(
-            "window", torch.hann_window(n_fft(REFINER_FS, WINDOW_MS["gen"])), persistent=False
-        )
 
     pieces_at_once = 8
     """Pieces of a long recording decoded together: the LM reads its weights once for all."""
@@ -146,24 +130,6 @@ class ARRefiner(TFGridNetV3):
     @property
     def num_spk(self) -> int:
         return 1
-
-    def _apply(self, fn, recurse: bool = True):
-        self.semantic._apply(fn)
-        return super()._apply(fn, recurse)
-
-    def _load_from_state_dict(self, state, prefix, metadata, strict, missing, extra, errors):
-        """Refuse weights that were trained on another encoder's features."""
-        key = prefix + "semantic_sha256"
-        # Checkpoints made before the fingerprint was kept are taken on trust.
-        theirs = state.setdefault(key, self.semantic_sha256)
-        if not torch.equal(theirs.cpu(), self.semantic_sha256.cpu()):
-            ours, name = _hex(self.semantic_sha256), self.semantic.encoder.id
-            errors.append(
-                f"the weights were trained with a speech encoder of sha256 {_hex(theirs)}…, but "
-                f"semantic_conf gives {name!r} with {ours}…; "
-                "name the encoder of the training in semantic_conf: {model: …}"
-            )
-        super()._load_from_state_dict(state, prefix, metadata, strict, missing, extra, errors)
 
     def forward(
         self, input: Tensor, ilens: Tensor, additional: dict | None = None
@@ -258,34 +224,6 @@ class ARRefiner(TFGridNetV3):
     def __getstate__(self):
         return {**self.__dict__, "step_weights": None}
 
-    def _prefix(self, x16: Tensor, nlens: Tensor, repeats: bool = False) -> Tensor:
-        """Normalised 16 kHz spectrum -> adapted semantic features (B, T - 1, lm_dim).
-
-        `repeats`: the audio is that of training or validation, whose features may be kept.
-        """
-        hop = self.window.numel() // 2
-        wav = torch.istft(
-            x16.transpose(1, 2),
-            2 * hop,
-            hop,
-            window=self.window,
-            length=(x16.size(1) - 1) * hop,
-        )
-        learned = self.layer_weights is not None
-        compute = self.semantic.hidden_states if learned else self.semantic
-        if repeats and self.cache_conf[0]:
-            if self.feature_cache is None:
-                kind = f"{_hex(self.semantic_sha256)} {'all' if learned else self.semantic.layer}"
-                self.feature_cache = FeatureCache(self.cache_conf[0], kind, self.cache_conf[1])
-            features = self.feature_cache.through(
-                lambda *given: compute(*given)[0], wav, nlens * hop, nlens
-            )
-        else:
-            features, _ = compute(wav, nlens * hop)
-        if learned:
-            features = torch.einsum("bnld,l->bnd", features, self.layer_weights.softmax(0))
-        return self.adapter(features)
-
     def _decodes(self, targets: Tensor | None, additional: dict) -> bool:
         if targets is None or additional.get("free_running"):
             return True
@@ -296,10 +234,6 @@ class ARRefiner(TFGridNetV3):
             return states
         level = states.detach().square().mean(-1, keepdim=True).sqrt()
         return states + self.state_noise * level * torch.randn_like(states)
-
-
-def _hex(digest: Tensor) -> str:
-    return bytes(digest[:6].to(torch.uint8).tolist()).hex()
 
 
 def _rms(x16: Tensor, ilens: Tensor) -> Tensor:

@@ -56,9 +56,10 @@ class Network:
         self.loaded, self.device = loaded, torch.device(device)
         self.model = loaded.model.to(self.device).eval()
         separators = [self.model.separator]
-        branches = getattr(self.model.separator, "branches", {})
+        branches = [*getattr(self.model.separator, "branches", {}).values()]
+        branches.append(getattr(self.model.separator, "third", None))
         # Read now: what is wrong with a branch is said before any audio is.
-        separators += [branch.load() for branch in branches.values() if branch]
+        separators += [branch.load() for branch in branches if branch]
         if self.dtype is not None:
             amp_dtype = None if self.dtype == "float32" else self.dtype
             for separator in separators:
