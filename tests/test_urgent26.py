@@ -264,6 +264,9 @@ def test_a_wrong_folder_stops_before_the_start(corpora, tmp_path):
         prepare(tmp_path, "--stage", 17, VCTK=vctk)
     with pytest.raises(ListError, match="no noise for train: none of vctk"):
         prepare(tmp_path, VCTK=vctk, WIND=corpora.folders["WIND"], RIRS=corpora.folders["RIRS"])
+    with pytest.raises(ListError, match="no noise for train: db.sh names no corpus"):
+        prepare(tmp_path / "none")
+    assert not list((tmp_path / "none").rglob("*.wav")), "no wind or room is made for nothing"
     with pytest.raises(ValueError, match="expected NAME=DIR with DNS5_SPEECH"):
         prepare(tmp_path, LIBRI=vctk)
 

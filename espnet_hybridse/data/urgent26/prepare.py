@@ -156,17 +156,12 @@ def combine(
         raise ListError(f"not prepared yet: {', '.join(undone)}; run their stages first")
     sets = {name: _joined([places.lists(corpus) / name for corpus in wanted]) for name in SETS}
     kinds = {BY_NAME[name].kind for name in wanted}
+    _refuse_empty(sets, {"speech", "noise", *(kinds & {"wind", "rir"})}, wanted)
     if "wind" not in kinds:
         _add_wind(sets, places, num_wind, seed, pool)
     if "rir" not in kinds:
         _add_rooms(sets, places, num_rirs, seed, pool)
-    for name, tables in sets.items():
-        for kind in ("speech", "noise", "wind", "rir"):
-            if not tables[f"{kind}.scp"]:
-                raise ListError(
-                    f"no {kind} for {name}: none of {', '.join(wanted) or 'no corpus'} has any; "
-                    "set more corpora in db.sh"
-                )
+    _refuse_empty(sets, {"wind", "rir"}, wanted)
     for name, tables in sets.items():
         _write_tables(places.data / name, tables)
     quarantine = Quarantine(places.data / "quarantine.tsv")
@@ -175,6 +170,15 @@ def combine(
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         quarantine.extend(tuple(line.split("\t", 2)) for line in lines)
     return [*(_summary(name, tables) for name, tables in sets.items()), quarantine.summary()]
+
+
+def _refuse_empty(sets: dict, kinds: set[str], wanted: Sequence[str]) -> None:
+    """Raise ListError for the first set that has nothing of one of these kinds."""
+    corpora = f"none of {', '.join(wanted)} has any" if wanted else "db.sh names no corpus"
+    for name, tables in sets.items():
+        for kind in sorted(kinds):
+            if not tables[f"{kind}.scp"]:
+                raise ListError(f"no {kind} for {name}: {corpora}; set more of them in db.sh")
 
 
 def _add_wind(sets: dict, places: Places, count: int, seed: int, pool: Executor) -> None:
