@@ -87,6 +87,18 @@ class HybridEnhancementTask(EnhancementTask):
         )
 
     @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """As ESPnet's, but no process of a distributed training leaves before the others.
+
+        The first still averages checkpoints when the rest are through; one that ends with its
+        process group open can abort, and a launcher then kills the first in the middle of it.
+        """
+        super().main_worker(args)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
+
+    @classmethod
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> Tuple[str, ...]:
         names = super().optional_data_names(train=train, inference=inference)
         return (*names, "tokens", "speech_disc", "speech_gen")
