@@ -55,7 +55,10 @@ class Dnsmos(Metric):
         while wav.size < length:
             wav = np.append(wav, wav)
         # Upstream's count: whole seconds less 9.01, so the last possible segment is often left out.
-        raw = self.network(wav.astype(np.float32), int(wav.size // FS - SEGMENT_S) + 1)
+        count = int(wav.size // FS - SEGMENT_S) + 1
+        # Upstream ends a segment at a rounded time and drops those that come out a sample short.
+        whole = [int((index + SEGMENT_S) * FS) - index * FS == length for index in range(count)]
+        raw = self.network(wav.astype(np.float32), count)[whole]
         return {
             scale: float(np.mean(CALIBRATION[scale](column)))
             for scale, column in zip(("SIG", "BAK", "OVRL"), raw.T.astype(np.float64), strict=True)
