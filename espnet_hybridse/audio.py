@@ -112,5 +112,9 @@ def write_audio(
 
     The container follows the suffix unless libsndfile's name of it is given.
     """
-    with atomic_path(path) as tmp:
-        soundfile.write(str(tmp), np.clip(wav, -1.0, 1.0), fs, subtype=subtype, format=container)
+    wav = np.clip(wav, -1.0, 1.0)
+    if subtype == "PCM_16":  # libsndfile's own conversion is slower, and for WAV rounds down
+        wav = np.minimum(np.rint(wav * np.float32(32768)), 32767).astype(np.int16)
+    # To an open file: libsndfile would wait for the disk at the end of each one that it opened.
+    with atomic_path(path) as tmp, open(tmp, "wb+") as handle:
+        soundfile.write(handle, wav, fs, subtype=subtype, format=container)
