@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_models import SPEECH_TRANSFORMER
 
 # Tests share the machine with each other's worker processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -68,15 +69,7 @@ def wavlm_dir(tmp_path_factory):
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("wavlm")
-    config = WavLMConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        conv_dim=(8,) * 7,
-        num_conv_pos_embeddings=8,
-        num_conv_pos_embedding_groups=2,
-    )
+    config = WavLMConfig(**SPEECH_TRANSFORMER)
     WavLMModel(config).save_pretrained(folder)
     return str(folder)
 
@@ -98,15 +91,7 @@ def xcodec_dir(tmp_path_factory):
                 upsampling_ratios=[8, 5, 4, 2],
                 hidden_size=64,
             ),
-            semantic_model_config=HubertConfig(
-                hidden_size=16,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                intermediate_size=32,
-                conv_dim=(8,) * 7,
-                num_conv_pos_embeddings=8,
-                num_conv_pos_embedding_groups=2,
-            ),
+            semantic_model_config=HubertConfig(**SPEECH_TRANSFORMER),
             codebook_size=1024,
         )
     )

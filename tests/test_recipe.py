@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from tiny_models import DISC, FUSION, GEN
 
 from espnet_hybridse import Enhancer
 from espnet_hybridse.audio import RATES
@@ -19,28 +20,14 @@ from espnet_hybridse.cli.main import main
 from espnet_hybridse.lists import read_list
 
 CONF = Path(__file__).parents[1] / "conf" / "mini"
-TINY = {
-    "disc": {"n_layers": 1, "lstm_hidden_units": 8, "emb_dim": 8},
-    "gen": {
-        "vocab_size": 16,
-        "lm_layers": 1,
-        "lm_dim": 16,
-        "lm_heads": 2,
-        "lm_ffn": 16,
-        "channels": 8,
-        "blocks": 1,
-        "hidden": 8,
-        "heads": 2,
-    },
-    "hybrid": {"channels": 8, "hidden": 8, "n_head": 2, "n_memory": 2},
-}
+SIZES = {"disc": DISC, "gen": {**GEN, "vocab_size": 16}, "hybrid": FUSION}
 
 
 def write_config(folder, branch, **changes):
     """The mini preset with a tiny network."""
     name = "fusion" if branch == "hybrid" else branch
     config = yaml.safe_load((CONF / f"train_{name}.yaml").read_text())
-    config["separator_conf"].update(TINY[branch])
+    config["separator_conf"].update(SIZES[branch])
     config.update({"max_epoch": 1, "num_iters_per_epoch": 2, "num_workers": 0, **changes})
     config["preprocessor_conf"] = {"chunk_s": 1.0}
     path = folder / f"{branch}.yaml"

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import yaml
 from simulation_sources import make_sources, voice
+from tiny_models import DISC, FUSION, GEN
 from urgent26_corpora import make_corpora, write_db
 
 from espnet_hybridse.audio import RATES, resample
@@ -28,20 +29,7 @@ from espnet_hybridse.simulation.sources import Sources
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "egs/urgent26/enh1"
-TINY = {
-    "disc": {"n_layers": 1, "lstm_hidden_units": 8, "emb_dim": 8},
-    "gen": {
-        "lm_layers": 1,
-        "lm_dim": 16,
-        "lm_heads": 2,
-        "lm_ffn": 16,
-        "channels": 8,
-        "blocks": 1,
-        "hidden": 8,
-        "heads": 2,
-    },
-    "fusion": {"channels": 8, "n_blocks": 1, "hidden": 8, "n_head": 2, "n_memory": 2},
-}
+SIZES = {"disc": DISC, "gen": GEN, "fusion": FUSION}
 
 
 def recipe(script, *arguments):
@@ -68,7 +56,7 @@ def conf(tmp_path_factory, wavlm_dir):
     """conf/paper with tiny networks and one step an epoch."""
     folder = tmp_path_factory.mktemp("conf")
     shutil.copy(ROOT / "conf/paper/simulation.yaml", folder)
-    for name, sizes in TINY.items():
+    for name, sizes in SIZES.items():
         config = yaml.safe_load((ROOT / f"conf/paper/train_{name}.yaml").read_text())
         config["separator_conf"].update(sizes)
         config.update(max_epoch=1, num_iters_per_epoch=1, num_workers=0, batch_size=2)
@@ -346,7 +334,7 @@ def test_db_sh_and_the_help_name_every_corpus():
 
 
 def test_paper_configurations_mark_every_value():
-    for name in TINY:
+    for name in SIZES:
         text = (ROOT / f"conf/paper/train_{name}.yaml").read_text()
         for line in text.splitlines():
             value = line.partition("#")[0].rstrip()

@@ -4,20 +4,20 @@ from pathlib import Path
 
 import torch
 import yaml
+from tiny_models import DISC
 
 from espnet_hybridse.loop.rotation import read_checkpoint
 from espnet_hybridse.task import HybridEnhancementTask
 from espnet_hybridse.training import TrainingRun
 
 CONF = Path(__file__).parents[1] / "conf" / "mini"
-SIZES = {"n_layers": 1, "lstm_hidden_units": 8, "emb_dim": 8}
 
 
 def write_config(path, **changes):
     """The mini preset with a tiny network and short epochs."""
     config = yaml.safe_load((CONF / "train_disc.yaml").read_text())
     # Rounding to bfloat16, which some processors prefer, would hide what these tests compare.
-    config["separator_conf"].update(SIZES, amp_dtype=None)
+    config["separator_conf"].update(DISC, amp_dtype=None)
     config.update({"max_epoch": 1, "num_iters_per_epoch": 12, "num_workers": 0, "batch_size": 2})
     config.update({"log_interval": 1, "preprocessor_conf": {"chunk_s": 0.5}, **changes})
     path.write_text(yaml.safe_dump(config))
