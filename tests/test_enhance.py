@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -224,12 +225,22 @@ def test_tensors_without_a_type_of_numpy_and_other_things(disc):
         list(disc.stream([wav], 16000))
 
 
-def test_a_branch_of_a_hybrid(models, disc):
+def test_a_branch_of_a_hybrid(models, disc, tmp_path):
     wav = noise(4000)
     for source in (models, models / "hybrid", models / "disc"):
         branch = Enhancer.from_pretrained(source, branch="disc")
         np.testing.assert_array_equal(branch(wav, 16000), disc(wav, 16000))
     assert Enhancer.from_pretrained(models).loaded.branch == "hybrid"
+    shutil.copytree(models, tmp_path / "models")
+    shutil.rmtree(tmp_path / "models/gen")
+    left = Enhancer.from_pretrained(tmp_path / "models/hybrid", branch="disc")
+    np.testing.assert_array_equal(left(wav, 16000), disc(wav, 16000))
+    with pytest.raises(FileNotFoundError, match="or write 'gen: null' to run the hybrid without"):
+        Enhancer.from_pretrained(tmp_path / "models")
+    config = tmp_path / "models/hybrid/config.yaml"
+    config.write_text(config.read_text().replace("gen: ../gen", "gen: null"))
+    alone = Enhancer.from_pretrained(tmp_path / "models")(wav, 16000)
+    np.testing.assert_allclose(alone, disc(wav, 16000), atol=1e-6)
     with pytest.raises(FileNotFoundError, match="has no branch 'gen'"):
         Enhancer.from_pretrained(models / "disc", branch="gen")
     with pytest.raises(FileNotFoundError, match="no such folder or zip"):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Optional, Union
 
 from espnet_hybridse.inference.archive import unpack_model
-from espnet_hybridse.inference.loading import place_branches, read_config
+from espnet_hybridse.inference.loading import found_branches, read_config
 
 DEFAULT_MODEL = Path(__file__).parents[2] / "egs/mini/enh1/pretrained/mini"
 """The trained models of the mini recipe, in a checkout of the repository."""
@@ -82,9 +82,10 @@ def _branch_of(folder: Path, branch: str) -> Path:
     if config["separator"] == separator[branch]:
         return folder
     if config["separator"] == "uses_fusion":
-        place_branches(config, folder)
-        if config["separator_conf"].get(branch):
-            return Path(config["separator_conf"][branch])
+        # The other branch may be missing: it is not needed.
+        found = found_branches(config["separator_conf"], folder)
+        if branch in found:
+            return Path(found[branch])
     raise FileNotFoundError(
         f"{folder} is a {config['separator']} and has no branch {branch!r}; name a hybrid, or the "
         f"folder of the {branch} model, with --model"
