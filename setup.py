@@ -1,11 +1,14 @@
 """Packaging of espnet_hybridse: the core stays small, weights and metrics are extras."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
+MODEL = "egs/mini/enh1/pretrained/mini"
 VERSION = re.search(
     r'__version__ = "([^"]+)"', (HERE / "espnet_hybridse/__init__.py").read_text()
 ).group(1)
@@ -76,6 +79,17 @@ EXTRAS["all"] = [
     line for name in ("scoring", "official", "offline", "recipe") for line in EXTRAS[name]
 ]
 
+
+class BuildWithModel(build_py):
+    """Puts a copy of the small trained models beside the code; a checkout has them anyway."""
+
+    def run(self):
+        super().run()
+        if not getattr(self, "editable_mode", False) and (HERE / MODEL).is_dir():
+            target = Path(self.build_lib) / "espnet_hybridse/pretrained/mini"
+            shutil.copytree(HERE / MODEL, target, dirs_exist_ok=True)
+
+
 setup(
     name="espnet_hybridse",
     version=VERSION,
@@ -88,6 +102,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["espnet_hybridse", "espnet_hybridse.*"]),
     package_data={"espnet_hybridse": ["**/*.yaml", "report/*.j2", "plan/*.json"]},
+    cmdclass={"build_py": BuildWithModel},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["hybridse = espnet_hybridse.cli.main:main"]},

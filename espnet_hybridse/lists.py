@@ -15,10 +15,10 @@ class ListError(ValueError):
 
 
 def read_list(path: PathLike) -> Dict[str, str]:
-    """Read `key value…` lines (wav.scp, utt2fs, text, …).
+    """Read `key value…` lines (wav.scp, utt2fs, text, …), separated by blanks or tabs.
 
     Raises:
-        ListError: the file is missing, names nothing, has a line without a value, or a key twice.
+        ListError: the file is missing, names nothing, or has a key twice.
     """
     path = Path(path)
     if not path.is_file():
@@ -27,10 +27,10 @@ def read_list(path: PathLike) -> Dict[str, str]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
-        key, _, value = line.strip().partition(" ")
+        key, *rest = line.split(maxsplit=1)
         if key in table:
             raise ListError(f"{path}:{number}: key {key!r} stands twice; keys must be unique")
-        table[key] = value.strip()
+        table[key] = rest[0].rstrip() if rest else ""
     if not table:
         raise ListError(f"{path}: the list is empty; at least one line 'key value' is needed")
     return table

@@ -8,6 +8,7 @@ import io
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import List, Mapping
 
@@ -70,14 +71,14 @@ def write_submission(
             f"{len(missing)} of {len(noisy)} files were not enhanced, such as {missing[0]}; see "
             "quarantine.tsv beside them and run hybridse enhance again"
         )
-    with atomic_path(path) as tmp, zipfile.ZipFile(tmp, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(README, readme)
-        for uid in sorted(noisy):
-            archive.writestr(f"{FOLDER}/{uid}.flac", _flac(Path(enhanced[uid])))
-    problems = check_submission(path, noisy)
-    if problems:
-        path.unlink()
-        raise ValueError("; ".join(problems[:5]))
+    with atomic_path(path) as tmp:
+        with zipfile.ZipFile(tmp, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(README, readme)
+            for uid in sorted(noisy):
+                archive.writestr(f"{FOLDER}/{uid}.flac", _flac(Path(enhanced[uid])))
+        problems = check_submission(tmp, noisy)
+        if problems:
+            raise ValueError("; ".join(problems[:5]))
 
 
 def _flac(path: Path) -> bytes:
@@ -143,7 +144,7 @@ def _check_readme(archive: zipfile.ZipFile, entries: Mapping[str, object]) -> Li
         return [f"{README} is missing at the top of the zip"]
     try:
         fields = yaml.safe_load(archive.read(README).decode("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, zipfile.BadZipFile) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, zipfile.BadZipFile, zlib.error) as error:
         return [f"{README}: not YAML ({' '.join(str(error).split())[:100]})"]
     if not isinstance(fields, dict):
         return [f"{README}: holds {type(fields).__name__}, expected 'field: value' lines"]
@@ -163,7 +164,7 @@ def _check_audio(archive: zipfile.ZipFile, name: str, noisy: str) -> List[str]:
         with soundfile.SoundFile(buffer) as file:
             kind, shape = (file.format, file.subtype), (file.samplerate, file.channels)
             wav = file.read(dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, zipfile.BadZipFile, RuntimeError) as error:
+    except (soundfile.SoundFileError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         return [f"unreadable ({error})"]
     problems = []
     if kind != ("FLAC", "PCM_16"):

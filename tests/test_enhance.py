@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -212,16 +213,54 @@ def test_torch_in_torch_out(disc):
     np.testing.assert_allclose(out.numpy(), disc(wav.numpy(), 16000), atol=1e-6)
 
 
-def test_a_branch_of_a_hybrid(models, disc):
+def test_tensors_without_a_type_of_numpy_and_other_things(disc):
+    wav = torch.from_numpy(noise(4000))
+    out = disc(wav.bfloat16(), 16000)
+    assert out.dtype == torch.bfloat16
+    np.testing.assert_allclose(out.float(), disc(wav.bfloat16().float(), 16000), atol=0.01)
+    for bad, problem in ((wav.to(torch.int16), "divide int16"), ([0.0] * 4000, "is a list")):
+        with pytest.raises(ValueError, match=problem):
+            disc(bad, 16000)
+    with pytest.raises(ValueError, match="is a Tensor; expected a numpy array"):
+        list(disc.stream([wav], 16000))
+
+
+def test_a_branch_of_a_hybrid(models, disc, tmp_path):
     wav = noise(4000)
     for source in (models, models / "hybrid", models / "disc"):
         branch = Enhancer.from_pretrained(source, branch="disc")
         np.testing.assert_array_equal(branch(wav, 16000), disc(wav, 16000))
     assert Enhancer.from_pretrained(models).loaded.branch == "hybrid"
+    shutil.copytree(models, tmp_path / "models")
+    shutil.rmtree(tmp_path / "models/gen")
+    left = Enhancer.from_pretrained(tmp_path / "models/hybrid", branch="disc")
+    np.testing.assert_array_equal(left(wav, 16000), disc(wav, 16000))
+    with pytest.raises(FileNotFoundError, match="or write 'gen: null' to run the hybrid without"):
+        Enhancer.from_pretrained(tmp_path / "models")
+    config = tmp_path / "models/hybrid/config.yaml"
+    config.write_text(config.read_text().replace("gen: ../gen", "gen: null"))
+    alone = Enhancer.from_pretrained(tmp_path / "models")(wav, 16000)
+    np.testing.assert_allclose(alone, disc(wav, 16000), atol=1e-6)
     with pytest.raises(FileNotFoundError, match="has no branch 'gen'"):
         Enhancer.from_pretrained(models / "disc", branch="gen")
     with pytest.raises(FileNotFoundError, match="no such folder or zip"):
         Enhancer.from_pretrained(models / "none" / "at" / "all")
+
+
+def test_the_parts_of_a_hybrid(models):
+    enhancer, wav = Enhancer.from_pretrained(models / "hybrid"), noise(8000)
+    parts = enhancer.branches(wav, 16000)
+    np.testing.assert_allclose(parts["fused"], enhancer(wav, 16000), atol=1e-6)
+    disc = Enhancer.from_pretrained(models / "hybrid", branch="disc")
+    np.testing.assert_allclose(parts["disc"], disc(wav, 16000), atol=1e-6)
+    tensors = enhancer.branches(torch.from_numpy(wav).double(), 16000)
+    assert tensors["mask"].dtype == torch.float64 and tensors["mask"].shape == parts["mask"].shape
+    np.testing.assert_allclose(tensors["fused"], parts["fused"], atol=1e-6)
+    for bad, problem in ((noise(8000, 2).T, "one channel"), (wav.astype(np.int16), "divide int16")):
+        with pytest.raises(ValueError, match=problem):
+            enhancer.branches(bad, 16000)
+    with pytest.raises(ValueError, match="resample"):
+        enhancer.branches(wav, 12000)
 
 
 def test_reduced_precision_stays_close(disc, models):
@@ -264,8 +303,12 @@ def test_what_is_there_is_kept_unless_settings_change(models, tmp_path, capsys):
     assert "3 enhanced" in capsys.readouterr().out
     (source / "bad.wav").write_text("bad")
     assert main([*run, "--mix", "0.5", "--strict"]) == 3
+    assert "bad.wav" in (out / "quarantine.tsv").read_text()
+    (source / "bad.wav").unlink()
+    assert main([*run, "--mix", "0.5", "--strict"]) == 0
+    assert not (out / "quarantine.tsv").exists()
     scp = tmp_path / "wav.scp"
-    scp.write_text(f"a {source}/0.wav\nb cat {source}/1.wav |\n")
+    scp.write_text(f"a\t{source}/0.wav\nb cat {source}/1.wav |\n")
     assert main(["enhance", str(scp), str(tmp_path / "list"), *run[3:]]) == 0
     assert read_list(tmp_path / "list/spk1.scp").keys() == {"a"}
     assert "commands in lists are not run" in (tmp_path / "list/quarantine.tsv").read_text()
@@ -282,6 +325,10 @@ def test_wrong_use_is_named_before_work_starts(models, tmp_path, capsys):
         ([str(tmp_path / "*.ogg"), str(tmp_path / "o")], "no audio"),
         ([str(tmp_path / "in"), str(tmp_path / "o"), "--suffix", ".wav"], "would both be written"),
         ([str(path), str(tmp_path / "o"), "--batch", "0"], "--batch 0 must be at least 1"),
+        (
+            [str(path), str(tmp_path / "o"), "--subtype", "INT"],
+            "--subtype INT is not one of",
+        ),
     ):
         assert main(["enhance", *arguments, *model]) == 2
         assert problem in capsys.readouterr().err
@@ -300,7 +347,17 @@ def test_all_rates_through_files(disc, models, tmp_path, fs):
     )
     done, rate = soundfile.read(tmp_path / "b.wav", dtype="float32")
     assert rate == fs
-    np.testing.assert_allclose(done, np.clip(disc(wav, fs), -1, 1), atol=1e-6)
+    np.testing.assert_allclose(done, disc(wav, fs), atol=1e-6)
+
+
+def test_peaks_above_full_scale_stay_in_a_float_file(models, tmp_path):
+    path = write(tmp_path / "a.wav", 20 * noise(4000), 16000, "FLOAT")
+    run = ["enhance", str(path), "--model", str(models / "disc"), "--mix", "0"]
+    assert main([*run, str(tmp_path / "b.wav")]) == main([*run, str(tmp_path / "b.flac")]) == 0
+    before = soundfile.read(path)[0]
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "b.wav")[0], before)
+    done, _ = soundfile.read(tmp_path / "b.flac")
+    np.testing.assert_allclose(done, before.clip(-1, 1), atol=1e-6)
 
 
 def test_the_example_of_the_readme_runs():

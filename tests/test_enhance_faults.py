@@ -4,6 +4,7 @@ import os
 import pickle
 import resource
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -17,9 +18,11 @@ import soundfile
 import torch
 
 from espnet_hybridse import Enhancer
+from espnet_hybridse.audio import BadAudio
 from espnet_hybridse.cli.main import main
 from espnet_hybridse.inference import batch
 from espnet_hybridse.inference.archive import UnsafeArchive
+from espnet_hybridse.inference.audio_files import read_blocks, read_info
 from espnet_hybridse.inference.file_result import Result, enhance_file
 from espnet_hybridse.inference.jobs import Job
 
@@ -82,6 +85,33 @@ def test_500_damaged_files_are_enhanced_or_named(tmp_path):
             assert len(result.reason) > 10 and not target.exists()
         assert not list((tmp_path / "out").glob(".tmp-*"))
     assert min(counts.values()) > 50
+
+
+@pytest.mark.parametrize("kind", ["wav", "aiff", "w64", "rf64", "au", "flac", "mp3"])
+def test_a_file_that_was_cut_short_is_named(tmp_path, kind):
+    audio(tmp_path / f"a.{kind}", kind, dict(KINDS[2:4]).get(kind, "PCM_16"))
+    data = (tmp_path / f"a.{kind}").read_bytes()
+    (tmp_path / f"a.{kind}").write_bytes(data[: len(data) * 3 // 4])
+    # FLAC's decoder finds it out by itself.
+    problem = "unreadable after" if kind == "flac" else "s of the 0.20 s its header promises"
+    with pytest.raises(BadAudio, match=problem):
+        list(read_blocks(tmp_path / f"a.{kind}", read_info(tmp_path / f"a.{kind}")))
+
+
+def test_headers_of_files_out_of_a_pipe_are_no_promise(tmp_path):
+    path = audio(tmp_path / "a.wav", "wav", "PCM_16")
+    data = bytearray(path.read_bytes())
+    for size in (0xFFFFFFFF, 0x7FFFF000, 0x80000000, 6400 + 44):  # ffmpeg, sox, arecord, others
+        data[40:44] = struct.pack("<I", size)
+        path.write_bytes(data)
+        assert read_info(path).frames == 3200
+    path = audio(tmp_path / "a.flac", "flac", "PCM_16")
+    data, (whole, _) = bytearray(path.read_bytes()), soundfile.read(path, dtype="float32")
+    data[21:26] = data[21] & 0xF0, 0, 0, 0, 0  # the number of samples in STREAMINFO
+    path.write_bytes(data)
+    info = read_info(path)
+    assert info.frames == 3200
+    np.testing.assert_array_equal(np.concatenate([*read_blocks(path, info)], axis=1)[0], whole)
 
 
 def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(models, tmp_path, capsys):
@@ -178,7 +208,8 @@ def test_archives_that_mean_harm_do_none(models, tmp_path, monkeypatch):
     np.testing.assert_array_equal(out, Enhancer.from_pretrained(models / "disc")(wav, 16000))
     before = sorted(tmp_path.rglob("*"))
 
-    for name in ("../evil.yaml", "/evil.yaml", "a/../../evil.yaml", "c:evil.yaml", "evil.py"):
+    outside = ("../evil.yaml", "/evil.yaml", "a/../../evil.yaml", "c:evil.yaml", "a\\b.yaml")
+    for name in (*outside, "", ".", "evil.py"):
         bad = packed(models, tmp_path / "bad.zip", **{name: b"evil"})
         with pytest.raises(UnsafeArchive, match="nothing was unpacked"):
             Enhancer.from_pretrained(bad)
@@ -187,6 +218,13 @@ def test_archives_that_mean_harm_do_none(models, tmp_path, monkeypatch):
     with zipfile.ZipFile(packed(models, tmp_path / "bad.zip"), "a") as archive:
         archive.writestr(link, "/etc/passwd")
     with pytest.raises(UnsafeArchive, match="is a link"):
+        Enhancer.from_pretrained(tmp_path / "bad.zip")
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.yaml", bytes(999))
+    data = bytearray((tmp_path / "bad.zip").read_bytes())
+    data[30 + len("config.yaml")] |= 7  # a kind of block that deflate does not have
+    (tmp_path / "bad.zip").write_bytes(data)
+    with pytest.raises(UnsafeArchive, match="not a readable zip"):
         Enhancer.from_pretrained(tmp_path / "bad.zip")
     (tmp_path / "bad.zip").write_bytes(b"PK\3\4 no zip")
     with pytest.raises(UnsafeArchive, match="not a readable zip"):

@@ -1,6 +1,9 @@
 """Models that travel: zips for ESPnet, folders for a hub, and the challenge's submission."""
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -103,6 +106,22 @@ def test_the_model_of_the_checkout_is_the_default(tmp_path, monkeypatch):
         model_folder()
 
 
+def test_an_installation_has_the_model_too(tmp_path):
+    pytest.importorskip("setuptools")
+    root = Path(__file__).parents[1]
+    build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
+    subprocess.run(build, cwd=root, check=True)
+    code = "from espnet_hybridse.inference.models import model_folder; print(model_folder())"
+    path = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=path, capture_output=True, text=True
+    )
+    folder = Path(done.stdout.splitlines()[-1])
+    assert folder == tmp_path / "espnet_hybridse/pretrained/mini/hybrid"
+    weights = "model.pth"
+    assert (folder / weights).read_bytes() == (DEFAULT_MODEL / "hybrid" / weights).read_bytes()
+
+
 @pytest.fixture
 def lists(tmp_path):
     """noisy.scp and enhanced.scp of three files; the enhanced ones are 24-bit WAV."""
@@ -136,6 +155,12 @@ def test_a_submission_is_made_and_passes(lists, capsys):
     (lists / "fewer.scp").write_text((lists / "enhanced.scp").read_text().split("\n", 1)[1])
     assert main(["submit", path, noisy, f"--enhanced={lists}/fewer.scp", *FACTS]) == 2
     assert "1 of 3 files were not enhanced, such as utt0" in capsys.readouterr().err
+    before = (lists / "s.zip").read_bytes()
+    rows = (lists / "enhanced.scp").read_text().replace("enhanced0.wav", "enhanced1.wav")
+    (lists / "other.scp").write_text(rows)
+    assert main(["submit", path, noisy, f"--enhanced={lists}/other.scp", *FACTS]) == 2
+    assert "utt0.flac: 22050 Hz, its noisy file has 8000 Hz" in capsys.readouterr().err
+    assert (lists / "s.zip").read_bytes() == before
 
 
 def test_every_broken_rule_is_named(lists, capsys):

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, TextIO
 
+import soundfile
+
 from espnet_hybridse.cli.standard_streams import STANDARD, from_input, to_output
 from espnet_hybridse.device import device_of
 from espnet_hybridse.fusion.safety import FALLBACKS
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="file or folder to write, or -")
     parser.add_argument(
         "--model",
-        help="folder, zip or OWNER/NAME of a trained model; else the one of the checkout",
+        help="folder, zip or OWNER/NAME of a trained model; else the small one of the repository",
     )
     parser.add_argument("--branch", choices=BRANCH_NAMES, help="of a hybrid; else the hybrid")
     parser.add_argument("--nj", type=int, default=1, help="processes")
@@ -123,6 +125,9 @@ def checked_run(args: argparse.Namespace) -> int:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value} must be at least 1")
+    known = soundfile.available_subtypes()
+    if args.subtype is not None and args.subtype.upper() not in known:
+        raise ValueError(f"--subtype {args.subtype} is not one of {', '.join(known)}")
     args.device = str(device_of(args.device))
     args.model = model_folder(args.model, args.branch)
     weights = weight_files(args.model)

@@ -6,6 +6,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import List
 
@@ -63,8 +64,9 @@ def checked_members(zipped: zipfile.ZipFile, archive: Path) -> List[zipfile.ZipI
         name = PurePosixPath(info.filename)
         mode = info.external_attr >> 16
         problem = None
-        drive = "\\" in info.filename or ":" in name.parts[0]
-        if name.is_absolute() or ".." in name.parts or drive:
+        if not name.parts:
+            problem = "is no name of a file"
+        elif name.is_absolute() or ".." in name.parts or _has_drive(info.filename):
             problem = "would be written outside of its folder"
         elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             problem = "is a link or a device"
@@ -73,6 +75,11 @@ def checked_members(zipped: zipfile.ZipFile, archive: Path) -> List[zipfile.ZipI
         if problem:
             raise UnsafeArchive(f"{archive}: {info.filename!r} {problem}; nothing was unpacked")
     return members
+
+
+def _has_drive(name: str) -> bool:
+    """Whether Windows would take it for a path from elsewhere."""
+    return "\\" in name or ":" in name.split("/")[0]
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -91,7 +98,7 @@ def _unpack(archive: Path, folder: Path) -> None:
             # Another process was faster, or this is a real error.
             if not folder.is_dir():
                 raise
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise UnsafeArchive(f"{archive}: not a readable zip ({error})") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)

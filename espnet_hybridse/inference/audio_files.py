@@ -5,6 +5,7 @@ A header is a claim, not a fact: nothing is reserved for what it says, and the s
 
 import errno
 import os
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,16 @@ WAV_BYTES = 4 * 10**9
 FINE = ("FLOAT", "DOUBLE", "PCM_24", "PCM_32")
 """Subtypes that hold more than 16 bits."""
 DEFAULT_SUBTYPES = {".opus": "OPUS", ".ogg": "VORBIS", ".mp3": "MPEG_LAYER_III"}
+ENDLESS = 2**62
+"""Frames from which on a header means that it does not know, as a FLAC stream's out of a pipe."""
+PROMISE = re.compile(
+    r"^\s*(?:data|SSND|Data Size|riff|Riff size)\s*: (\d+) \(should be (\d+)\)", re.M
+)
+"""Where libsndfile notes fewer bytes than a header names; it reads on as if the file were whole."""
+PLACEHOLDER = 0x7FFF0000
+"""Bytes from which on a header means that its writer could not go back, as into a pipe."""
+HEADER_SLACK = 128
+"""Bytes by which writers err that count the header in."""
 
 
 class OutputFailed(OSError):
@@ -52,20 +63,58 @@ def read_info(path: Union[str, Path]) -> AudioInfo:
     """The header of a file.
 
     Raises:
-        BadAudio: unreadable, or with a rate or a number of channels that no recording has.
+        BadAudio: unreadable, truncated, or with a rate or a number of channels that no recording
+            has.
     """
     if str(path).rstrip().endswith("|"):
         raise BadAudio("a command, not a file; commands in lists are not run")
+    if not os.path.isfile(path):
+        raise BadAudio("no such file")
     try:
         info = soundfile.info(str(path))
     except Exception as error:  # libsndfile raises several types; each means "unreadable"
-        raise BadAudio(f"unreadable: {error}") from error
+        # What libsndfile says of a file that is named .mp3 and is none.
+        wrong = "File does not exist or is not a regular file (possibly a pipe?)"
+        problem = str(error).replace(wrong, "Format not recognised")
+        raise BadAudio(f"unreadable: {problem}") from error
     if not MIN_FS <= info.samplerate <= MAX_FS:
         raise BadAudio(f"{info.samplerate} Hz, expected {MIN_FS} to {MAX_FS}")
     if not 1 <= info.channels <= MAX_CHANNELS:
         raise BadAudio(f"{info.channels} channels, expected 1 to {MAX_CHANNELS}")
     frames = max(int(info.frames), 0)
+    if frames > ENDLESS:
+        frames = _counted(path)
+    for promised, there in re.findall(PROMISE, info.extra_info):
+        promised, there = int(promised), int(there)
+        if there + HEADER_SLACK < promised < PLACEHOLDER:
+            _truncated(frames / info.samplerate, frames / info.samplerate * promised / there)
     return AudioInfo(info.samplerate, info.channels, frames, info.format, info.subtype)
+
+
+class _Forward(soundfile.SoundFile):
+    """A file that is read from its beginning to its end.
+
+    soundfile seeks after each block, which streams of unknown length do not allow.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _counted(path: Union[str, Path]) -> int:
+    """Frames of a file whose header does not know them."""
+    frames = 0
+    try:
+        with _Forward(str(path)) as file:
+            while count := len(file.read(BLOCK // file.channels, "float32")):
+                frames += count
+    except (soundfile.SoundFileError, OSError, RuntimeError, AssertionError) as error:
+        raise BadAudio(f"unreadable: {error}") from error
+    return frames
+
+
+def _truncated(seconds: float, promised: float) -> None:
+    raise BadAudio(f"truncated: {seconds:.2f} s of the {promised:.2f} s its header promises")
 
 
 def read_blocks(path: Union[str, Path], info: AudioInfo) -> Iterator[np.ndarray]:
@@ -77,7 +126,7 @@ def read_blocks(path: Union[str, Path], info: AudioInfo) -> Iterator[np.ndarray]
     """
     samples, peak = 0, 0.0
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with _Forward(str(path)) as file:
             while True:
                 block = file.read(max(BLOCK // info.channels, 1), "float32", always_2d=True).T
                 if not block.shape[1]:
@@ -90,9 +139,7 @@ def read_blocks(path: Union[str, Path], info: AudioInfo) -> Iterator[np.ndarray]
     except (soundfile.SoundFileError, OSError, RuntimeError, AssertionError) as error:
         raise BadAudio(f"unreadable after {samples / info.fs:.2f} s: {error}") from error
     if samples < info.frames:
-        raise BadAudio(
-            f"truncated: {samples / info.fs:.2f} s of the {info.seconds:.2f} s its header promises"
-        )
+        _truncated(samples / info.fs, info.seconds)
     if samples < MIN_SECONDS * info.fs:
         raise BadAudio(f"too short: {samples / info.fs:.3f} s, at least {MIN_SECONDS} s needed")
     if peak < SILENCE_PEAK:
@@ -138,7 +185,7 @@ def width(subtype: str) -> int:
 
 
 class Writer:
-    """Writes (C, n) blocks to an open file, peaks clipped at 1."""
+    """Writes (C, n) blocks to an open file, peaks clipped at 1 where the format has no more."""
 
     def __init__(self, file: soundfile.SoundFile, path: Path):
         self.file, self.path = file, path
@@ -146,8 +193,9 @@ class Writer:
 
     def write(self, block: np.ndarray) -> None:
         """Append a block; OutputFailed when it does not fit on the disk."""
+        unbounded = self.file.subtype in ("FLOAT", "DOUBLE")
         try:
-            self.file.write(np.clip(block.T, -1.0, 1.0))
+            self.file.write(block.T if unbounded else np.clip(block.T, -1.0, 1.0))
         except (soundfile.SoundFileError, OSError, RuntimeError, AssertionError) as error:
             raise output_failed(self.path, error) from error
         self.frames += block.shape[1]
@@ -167,9 +215,11 @@ def open_writer(path: Path, fs: int, channels: int, container: str, subtype: str
             try:
                 file = soundfile.SoundFile(str(tmp), "w", fs, channels, subtype, format=container)
             except (soundfile.SoundFileError, ValueError, TypeError) as error:
+                # Without the name of the temporary file, which tells nobody anything.
+                problem = getattr(error, "error_string", error)
                 raise BadAudio(
                     f"{container} {subtype} cannot be written at {fs} Hz with {channels} channels: "
-                    f"{error}"
+                    f"{problem}"
                 ) from error
             writer = Writer(file, path)
             with file:

@@ -1,7 +1,6 @@
 """Enhancement of many files: in parallel, resumable, one bad file never stops the others."""
 
 import logging
-import math
 import sys
 import time
 from concurrent.futures import as_completed
@@ -24,6 +23,10 @@ from espnet_hybridse.workers import worker_pool
 
 WEIGHTS_STAMP = ".weights"
 """File beside the outputs of a list or folder that names the weights and settings behind them."""
+PROGRESS = (
+    "{desc}: {percentage:3.0f}%|{bar}| "
+    "{n:.0f} of {total:.0f} s, {elapsed} gone, {remaining} left{postfix}"
+)
 
 
 @dataclass
@@ -90,16 +93,16 @@ def enhance_files(
     jobs = list(jobs)
     todo = [job for job in jobs if not (resume and is_done(job))]
     summary = Summary(skipped=len(jobs) - len(todo))
+    quarantine = None if log is None else Quarantine(log)
     if not todo:
         return summary
     start = time.monotonic()
-    quarantine = None if log is None else Quarantine(log)
     # Loaded here even where workers load it again: what is wrong with it is said at once.
     enhancer = Enhancer.from_pretrained(model, **options)
     infos = {job: _info(job) for job in todo}
     total = sum(info.seconds for info in infos.values() if isinstance(info, AudioInfo))
     # Counted in seconds of audio: the time left is right for files of any length.
-    bar = tqdm(total=math.ceil(total), desc="enhancing", unit="s", dynamic_ncols=True)
+    bar = tqdm(total=total, desc="enhancing", bar_format=PROGRESS, dynamic_ncols=True)
     with bar:
         if nj == 1:
             results = _here(enhancer, infos, subtype, bar)

@@ -135,8 +135,7 @@ class Enhancer:
             ValueError: another shape, integer samples, or NaN or Inf among them.
         """
         if isinstance(wav, torch.Tensor):
-            out = self(wav.detach().cpu().numpy(), fs)
-            return torch.from_numpy(out).to(wav)
+            return torch.from_numpy(self(_as_numpy(wav), fs)).to(wav)
         rows = checked(wav)
         if not wav.size:
             return wav.copy()
@@ -226,11 +225,11 @@ class Enhancer:
         return [a + np.float32(self.mix) * (b - a) for a, b in zip(dry, wet, strict=True)]
 
     @torch.no_grad()
-    def branches(self, wav: np.ndarray, fs: int) -> Dict[str, np.ndarray]:
+    def branches(self, wav: Wav, fs: int) -> Dict[str, Wav]:
         """What a hybrid's output is made of, for analysis; the audio is processed in one piece.
 
         Args:
-            wav: (T,) of one of the seven rates.
+            wav: (T,) of one of the seven rates, numpy or torch.
             fs: its rate in Hz.
 
         Returns:
@@ -238,13 +237,19 @@ class Enhancer:
             branch that the model lacks is left out.
 
         Raises:
-            ValueError: the model is no hybrid, or another rate.
+            ValueError: the model is no hybrid, another rate or shape, or as of a call.
         """
+        if isinstance(wav, torch.Tensor):
+            parts = self.branches(_as_numpy(wav), fs)
+            return {name: torch.from_numpy(part).to(wav) for name, part in parts.items()}
         separator = self._hybrid("branches()")
         if fs not in RATES:
             raise ValueError(f"fs={fs} Hz is not one of {RATES}; resample the audio first")
+        rows = checked(wav)
+        if wav.ndim != 1 or not wav.size:
+            raise ValueError(f"wav has shape {wav.shape}; expected (T,): pass one channel")
         with self.network.lock:
-            padded, lengths = self.network.padded([wav], fs)
+            padded, lengths = self.network.padded(rows, fs)
             spectrum, _ = self.model.encoder(padded, lengths, fs=fs)
             parts = separator.parts(spectrum)
             mask = parts.pop("mask")[0].cpu().numpy()
@@ -258,3 +263,8 @@ class Enhancer:
         if not hasattr(self.model.separator, "set_safety"):
             raise ValueError(f"{what}: this model ({self.loaded.branch}) is no hybrid")
         return self.model.separator
+
+
+def _as_numpy(wav: torch.Tensor) -> np.ndarray:
+    # numpy has no bfloat16.
+    return (wav.float() if wav.dtype == torch.bfloat16 else wav).detach().cpu().numpy()

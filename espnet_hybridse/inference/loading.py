@@ -190,7 +190,8 @@ def place_branches(config: dict, directory: Path) -> None:
         if conf.get(name) and name not in found:
             raise FileNotFoundError(
                 f"{directory}/config.yaml names the {name} branch {conf[name]!r}, found neither "
-                f"beside it nor here; put the trained branch there"
+                "beside it nor here; put the trained branch there, take the other one with "
+                f"--branch, or write '{name}: null' to run the hybrid without it"
             )
     conf.update(found)
 

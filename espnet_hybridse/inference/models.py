@@ -1,13 +1,15 @@
-"""Finding a model: a folder, a zip, the id on a model hub, or the one of the checkout."""
+"""Finding a model: a folder, a zip, the id on a model hub, or the one of the repository."""
 
 from pathlib import Path
 from typing import Optional, Union
 
 from espnet_hybridse.inference.archive import unpack_model
-from espnet_hybridse.inference.loading import place_branches, read_config
+from espnet_hybridse.inference.loading import found_branches, read_config
 
 DEFAULT_MODEL = Path(__file__).parents[2] / "egs/mini/enh1/pretrained/mini"
 """The trained models of the mini recipe, in a checkout of the repository."""
+INSTALLED_MODEL = Path(__file__).parents[1] / "pretrained/mini"
+"""Where setup.py puts a copy of them when it installs anything but a checkout itself."""
 
 BRANCH_NAMES = ("hybrid", "gen", "disc")
 HUB_FILES = ("*.yaml", "*.json", "*.safetensors", "*.pth", "*.npz", "*.md")
@@ -19,7 +21,7 @@ def model_folder(source: Union[str, Path, None] = None, branch: Optional[str] = 
     Args:
         source: a folder of one trained model; a folder or zip of `hybridse pack`, which holds
             several; a zip of `espnet2.bin.pack`; or OWNER/NAME on a model hub. None takes the
-            model that comes with a checkout.
+            model that comes with the repository.
         branch: which one of several; None takes the hybrid, else what there is.
 
     Raises:
@@ -43,12 +45,13 @@ def model_folder(source: Union[str, Path, None] = None, branch: Optional[str] = 
 
 def _folder(source: Union[str, Path, None]) -> Path:
     if source is None:
-        if not DEFAULT_MODEL.is_dir():
-            raise FileNotFoundError(
-                f"no model comes with this installation ({DEFAULT_MODEL} is not there, only a "
-                "checkout of the repository has it); name one with --model DIR, ZIP or OWNER/NAME"
-            )
-        return DEFAULT_MODEL
+        for folder in (DEFAULT_MODEL, INSTALLED_MODEL):
+            if folder.is_dir():
+                return folder
+        raise FileNotFoundError(
+            f"no model comes with this installation (neither {DEFAULT_MODEL} nor "
+            f"{INSTALLED_MODEL} is there); name one with --model DIR, ZIP or OWNER/NAME"
+        )
     path = Path(source)
     if path.is_file():
         return unpack_model(path)
@@ -79,9 +82,10 @@ def _branch_of(folder: Path, branch: str) -> Path:
     if config["separator"] == separator[branch]:
         return folder
     if config["separator"] == "uses_fusion":
-        place_branches(config, folder)
-        if config["separator_conf"].get(branch):
-            return Path(config["separator_conf"][branch])
+        # The other branch may be missing: it is not needed.
+        found = found_branches(config["separator_conf"], folder)
+        if branch in found:
+            return Path(found[branch])
     raise FileNotFoundError(
         f"{folder} is a {config['separator']} and has no branch {branch!r}; name a hybrid, or the "
         f"folder of the {branch} model, with --model"

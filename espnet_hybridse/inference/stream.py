@@ -100,6 +100,8 @@ class Counted:
 
 def checked(wav: np.ndarray) -> np.ndarray:
     """(T,) or (C, T) floats -> (C, T) float32; ValueError for anything else."""
+    if not isinstance(wav, np.ndarray):
+        raise ValueError(f"wav is a {type(wav).__name__}; expected a numpy array")
     if not np.issubdtype(wav.dtype, np.floating):
         raise ValueError(
             f"wav holds {wav.dtype}; expected floats from -1 to 1: divide int16 by 32768"
