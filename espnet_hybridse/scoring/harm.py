@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,8 @@ def draw(
     links = {}
     for uid in uids:
         shown = {name: scp for name, scp in lists.items() if uid in tables[name]}
-        file = folder / f"{system.strip('.')}_{uid}.png".replace("/", "_")
+        # No blank or bracket: Markdown would end the link there.
+        file = folder / (re.sub(r"[^\w.-]+", "_", f"{system.strip('.')}_{uid}") + ".png")
         try:
             plot_utterance(shown, uid, file)
         except (OSError, RuntimeError) as error:  # one that could not be enhanced is listed too
