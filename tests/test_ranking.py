@@ -117,6 +117,12 @@ def test_worst_utterances_are_listed_with_what_happened(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "| u3 | 2.000 | failed | – |\n| u1 | 2.000 | 1.000 | -1.000 |\n" in out
     assert "| u2 |" not in out and "| u0 |" not in out
+    assert main(["score", *table, "--results", str(tmp_path / "RESULTS.md")]) == 2
+    assert (
+        "x.scp: no such list" in (err := capsys.readouterr().err) and "'hybridse score' ran" in err
+    )
+    assert main(["score", "--table", f"Ours={tmp_path}/ours", "--worst", "2"]) == 2
+    assert "put Noisy=DIR into --table" in capsys.readouterr().err
 
 
 def test_latex_table_marks_the_best_enhanced_row(tmp_path):

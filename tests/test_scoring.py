@@ -11,6 +11,7 @@ from espnet_hybridse.lists import write_list
 from espnet_hybridse.scoring.characters import normalise, whisper_language
 from espnet_hybridse.scoring.engine import score
 from espnet_hybridse.scoring.harm import harm_table
+from espnet_hybridse.scoring.languages import three_letters
 from espnet_hybridse.scoring.metric import CATEGORIES, Context, MetricFailed
 from espnet_hybridse.scoring.registry import METRICS, select
 from espnet_hybridse.scoring.results import notes, write_results
@@ -179,9 +180,19 @@ def test_language_codes_of_all_corpora_are_understood():
     assert [whisper_language(c, known) for c in ("en", "<eng>", "en-US", "cmn")] == [
         "en", "en", "en", "zh",
     ]  # fmt: skip
+    named = {"no": "nob", "nb": "nob", "nn": "nno", "et": "est", "zh": "zho", "cmn": "zho"}
+    assert {code: three_letters(code) for code in named} == named
     assert whisper_language(None, known) is None
     with pytest.raises(MetricFailed, match="xx"):
         whisper_language("xx", known)
+
+
+def test_language_that_no_model_knows_is_no_wrong_answer():
+    context = Context("u", lang="xx")
+    with pytest.raises(MetricFailed, match="'xx'.*ISO 639-3"):
+        METRICS["LID"].compute(speechlike(16000), None, 16000, context)
+    with pytest.raises(MetricFailed, match="'xx'.*ISO 639-1"):
+        usable("LID(Whisper-base)").compute(speechlike(16000), None, 16000, context)
 
 
 def test_no_reference_means_no_reference():
@@ -262,6 +273,7 @@ def test_bad_files_are_quarantined_with_the_reason(sets):
         write_audio(refs[uid], ref, 16000)
         write_audio(infs[uid], wav, fs, subtype="FLOAT")
     refs["gone"] = refs["never"] = refs["close"] = refs["rate"]
+    refs["noref"], infs["noref"] = infs["silent"], refs["rate"]
     infs["gone"], infs["extra"] = sets / "gone.wav", refs["rate"]
     infs["close"] = sets / "inf" / "close.wav"
     write_audio(infs["close"], ref[:-100], 16000)
@@ -272,8 +284,9 @@ def test_bad_files_are_quarantined_with_the_reason(sets):
     for uid, (_, _, reason) in bad.items():
         assert reason in reasons[uid]
     assert "unreadable" in reasons["gone"]
+    assert f"its reference {refs['noref']}: silent" in reasons["noref"]
     assert "never enhanced" in reasons["never"] and "no reference" in reasons["extra"]
-    assert (summary.scored, summary.quarantined) == (1, 7)
+    assert (summary.scored, summary.quarantined) == (1, 8)
     assert list(read_rows(sets / "out" / "scores.jsonl")) == ["close"]
 
 

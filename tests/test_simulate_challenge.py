@@ -211,6 +211,18 @@ def test_options_may_be_written_with_hyphens(folder, tmp_path):
     assert len(read_meta(out / "meta.tsv")) == 3 and not (out / "noisy").exists()
 
 
+def test_without_a_config_the_challenges_values_are_taken(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["simulate", "--sources", str(folder), "--num", "5", "--params_only", "--out", "set"]
+    metas = []
+    for config in ([], ["--config", CONFIG]):
+        assert main([*command, *config]) == 0
+        metas.append(Path("set/meta.tsv").read_bytes())
+    assert metas[0] == metas[1]
+    assert main([*command, "--config", "gone.yaml"]) == 2
+    assert "gone.yaml: no such config; leave it out" in capsys.readouterr().err
+
+
 def test_a_full_disk_is_said_before_the_start(sources, tmp_path):
     sample = next(sample_parameters(sources, SimulationConfig(), 1, 0, tmp_path))
     values = {name: getattr(sample, name) for name in COLUMNS}

@@ -123,6 +123,11 @@ def named(words: list[str]) -> dict[str, str]:
 
 
 def tabulate(args: argparse.Namespace, out_dirs: dict[str, str]) -> int:
+    if args.worst and BASELINE not in out_dirs:
+        raise ValueError(
+            f"--worst {args.worst} compares with the unprocessed input; score it too and put "
+            f"{BASELINE}=DIR into --table"
+        )
     tables = [results_table(out_dirs)]
     if BASELINE in out_dirs and len(out_dirs) > 1:
         tables.append("## Do no harm: utterances made worse\n\n" + harm_table(out_dirs, BASELINE))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from espnet_hybridse.audio import RATES
 from espnet_hybridse.lists import write_list
-from espnet_hybridse.simulation.config import SimulationConfig, load_config
+from espnet_hybridse.simulation.config import DEFAULT, SimulationConfig, load_config
 from espnet_hybridse.simulation.demo import write_demo
 from espnet_hybridse.simulation.dry_lists import write_dry_lists
 from espnet_hybridse.simulation.executors import EXECUTORS
@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sources", help="source folder, such as data/train or the challenge's train_sources"
     )
     parser.add_argument("--out", required=True, help="set to write, such as dump/raw/train")
-    parser.add_argument("--config", default="conf/simulation.yaml", help="simulation.yaml")
+    parser.add_argument(
+        "--config", help=f"YAML; else {DEFAULT}, or the challenge's values where there is none"
+    )
     parser.add_argument("--num", type=int, default=1000, help="number of samples")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes")
     parser.add_argument("--nj", type=int, default=1, help="processes, or workers of a Dask cluster")
@@ -65,7 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--demo", metavar="FILE", help="a file per distortion of FILE, a picture")
     parser.add_argument(
-        "--make_rirs", type=int, metavar="N", help="N room responses and their rir.scp"
+        "--make_rirs",
+        type=int,
+        metavar="N",
+        help="N responses of shoebox rooms (3-10 x 2.5-8 x 2.4-4 m, RT60 0.15-0.9 s, 0.4-4 m from "
+        "the microphone) and their rir.scp",
     )
     parser.add_argument(
         "--make_wind", type=int, metavar="N", help="N ten-second wind noises and their wind.scp"

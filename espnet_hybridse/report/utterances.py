@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_hybridse.audio import BadAudio, read_audio, write_audio
-from espnet_hybridse.lists import PathLike, read_list
+from espnet_hybridse.lists import PathLike
 from espnet_hybridse.plots import plot_utterance
 from espnet_hybridse.report.figures import Figure, data_uri
-from espnet_hybridse.scoring.harm import settings
+from espnet_hybridse.scoring.harm import read_scored, settings
 from espnet_hybridse.scoring.table import System
 
 CLEAN = "Clean"
@@ -42,9 +42,9 @@ def signals(out_dirs: Mapping[str, PathLike]) -> dict[str, dict[str, str]]:
     clean: dict[str, str] = {}
     for name, out_dir in out_dirs.items():
         known = settings(out_dir)
-        lists[name] = read_list(known["inf_scp"])
+        lists[name] = read_scored(known["inf_scp"])
         if known["ref_scp"]:
-            clean.update(read_list(known["ref_scp"]))
+            clean.update(read_scored(known["ref_scp"]))
     return {**lists, CLEAN: clean} if clean else lists
 
 

@@ -2,13 +2,14 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from espnet_hybridse.lists import PathLike, read_list
+from espnet_hybridse.lists import ListError, PathLike, read_list
 from espnet_hybridse.scoring.registry import METRICS
 from espnet_hybridse.scoring.table import System, columns_of, header, line, read_systems
 
@@ -139,14 +140,15 @@ def draw(
     """Spectrograms of `uids`: input, output and clean; uid -> path as seen from above `folder`."""
     from espnet_hybridse.plots import plot_utterance
 
-    lists = {baseline: settings(out_dirs[baseline])["inf_scp"]}
-    lists[system] = settings(out_dirs[system])["inf_scp"]
+    lists = {name: settings(out_dirs[name])["inf_scp"] for name in (baseline, system)}
     if settings(out_dirs[system])["ref_scp"]:
         lists["Clean"] = settings(out_dirs[system])["ref_scp"]
+    tables = {name: read_scored(scp) for name, scp in lists.items()}
     links = {}
     for uid in uids:
-        shown = {name: scp for name, scp in lists.items() if uid in read_list(scp)}
-        file = folder / f"{system.strip('.')}_{uid}.png".replace("/", "_")
+        shown = {name: scp for name, scp in lists.items() if uid in tables[name]}
+        # No blank or bracket: Markdown would end the link there.
+        file = folder / (re.sub(r"[^\w.-]+", "_", f"{system.strip('.')}_{uid}") + ".png")
         try:
             plot_utterance(shown, uid, file)
         except (OSError, RuntimeError) as error:  # one that could not be enhanced is listed too
@@ -159,3 +161,17 @@ def draw(
 def settings(out_dir: PathLike) -> dict:
     """What `score` was asked for; raises FileNotFoundError when it has not been here."""
     return json.loads((Path(out_dir) / "scoring.json").read_text(encoding="utf-8"))
+
+
+def read_scored(scp: PathLike) -> dict[str, str]:
+    """A list that `score` was given, from the same working directory.
+
+    Raises:
+        ListError: it is not there.
+    """
+    if not Path(scp).is_file():
+        raise ListError(
+            f"{scp}: no such list, but these scores were made of it; run this where 'hybridse "
+            "score' ran, as its paths are relative to there"
+        )
+    return read_list(scp)

@@ -7,6 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from espnet_hybridse.audio import BadAudio, fit_length, read_audio
 from espnet_hybridse.scoring.metric import Context, MetricFailed, Setup, Utterance
 from espnet_hybridse.scoring.registry import METRICS
@@ -107,7 +109,7 @@ def read_pair(job: Job) -> Utterance | str:
         inf, fs = read_audio(job.inf_path)
         ref = None
         if job.ref_path:
-            ref, ref_fs = read_audio(job.ref_path)
+            ref, ref_fs = read_reference(job.ref_path)
             if fs != ref_fs:
                 raise BadAudio(f"rate {fs} Hz, its reference has {ref_fs} Hz")
             if abs(inf.size - ref.size) > MAX_MISMATCH_S * fs:
@@ -116,6 +118,14 @@ def read_pair(job: Job) -> Utterance | str:
     except BadAudio as error:
         return str(error)
     return Utterance(inf, ref, fs, Context(job.uid, job.text, job.lang, job.setup))
+
+
+def read_reference(path: str) -> tuple[np.ndarray, int]:
+    """`read_audio` of a reference; its complaint says that it is not about the enhanced file."""
+    try:
+        return read_audio(path)
+    except BadAudio as error:
+        raise BadAudio(f"its reference {path}: {error}") from error
 
 
 def score_utterance(job: Job, utterance: Utterance) -> Row:

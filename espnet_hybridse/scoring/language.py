@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from espnet_hybridse.scoring.characters import WhisperMetric, whisper_base
+from espnet_hybridse.scoring.characters import WhisperMetric, whisper_base, whisper_language
 from espnet_hybridse.scoring.espnet_models import EspnetMetric, load_packed
-from espnet_hybridse.scoring.languages import three_letters, two_letters
+from espnet_hybridse.scoring.languages import three_letters
 from espnet_hybridse.scoring.metric import Context, MetricFailed
 
 
@@ -33,6 +33,8 @@ class LidAccuracy(EspnetMetric):
 
     def compute(self, inf, ref, fs, context):
         wanted = three_letters(known_language(context))
+        if len(wanted) != 3:  # OWSM's tokens have three: it could never be right
+            raise MetricFailed(f"language {context.lang!r} is not known; use ISO 639-3, e.g. eng")
         _, tokens, *_ = self.model(context.setup)(context.at_16k(inf, fs))[0]
         heard = tokens[0].strip("<>") if tokens else ""
         context.notes["language"] = heard
@@ -48,7 +50,7 @@ class LidWhisper(WhisperMetric):
     range = (0.0, 1.0)
 
     def compute(self, inf, ref, fs, context):
-        wanted = two_letters(known_language(context))
+        wanted = whisper_language(known_language(context), whisper_base().supported_languages)
         wav = np.ascontiguousarray(context.at_16k(inf, fs))
         heard, _, _ = whisper_base().detect_language(wav)
         context.notes["language (Whisper)"] = heard

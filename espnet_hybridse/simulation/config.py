@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from espnet_hybridse.audio import RATES, check_rate
 from espnet_hybridse.simulation.bandwidth import RESAMPLERS
 
 Range = tuple[float, float]
+
+DEFAULT = Path("conf/simulation.yaml")
 
 
 class ConfigError(ValueError):
@@ -200,11 +203,20 @@ class SimulationConfig:
             raise ConfigError(f"highpass_hz: {self.highpass_hz}; accepted: 0 (off) to 1000 Hz")
 
 
-def load_config(path: str | Path) -> SimulationConfig:
-    """Read simulation.yaml; keys that are left out keep the challenge's values."""
-    path = Path(path)
+def load_config(path: str | Path | None = None) -> SimulationConfig:
+    """Read simulation.yaml; keys that are left out keep the challenge's values.
+
+    Args:
+        path: None takes conf/simulation.yaml, or the challenge's values where there is none.
+    """
+    if path is None and not DEFAULT.is_file():
+        logging.info("no %s here: the challenge's values are taken", DEFAULT)
+        return SimulationConfig()
+    path = Path(path or DEFAULT)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such config; conf/simulation.yaml is the default one")
+        raise FileNotFoundError(
+            f"{path}: no such config; leave it out for {DEFAULT} or the challenge's values"
+        )
     return config_from_dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
 
 

@@ -14,7 +14,7 @@ from espnet_hybridse.simulation.sources import Sources, read_rir, read_segment, 
 from espnet_hybridse.simulation.wind import WindNoise
 
 PEAK = 0.9
-"""Peak of the louder of noisy and clean, as in the challenge's data."""
+"""Peak of the louder of noisy and clean (the challenge looks at the noise by itself too)."""
 
 
 class BadSource(BadAudio):
