@@ -117,7 +117,7 @@ def check_submission(path: Path, noisy: Mapping[str, str]) -> List[str]:
                 problems.append(f"{info.filename}: hidden file")
             elif name.is_absolute() or stat.S_ISLNK(info.external_attr >> 16):
                 problems.append(f"{info.filename}: an absolute path or a link")
-            elif not info.is_dir() and not _expected(name, noisy):
+            elif not info.filename.endswith("/") and not _expected(name, noisy):
                 problems.append(f"{info.filename}: neither {README} nor {FOLDER}/<id>.flac")
         problems += _check_readme(archive, entries)
         for uid in sorted(noisy):

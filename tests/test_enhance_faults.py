@@ -188,7 +188,7 @@ def packed(models, path, **replaced):
     files.update(replaced)
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
-            archive.writestr(name, data)
+            archive.writestr(zipfile.ZipInfo(name), data)  # an empty name, too
     return path
 
 
