@@ -5,7 +5,8 @@ from functools import cached_property
 import numpy as np
 
 from espnet_hybridse.assets import package_dir
-from espnet_hybridse.peers.peer import Peer, blocks, onnx_session
+from espnet_hybridse.onnx_session import onnx_session
+from espnet_hybridse.peers.peer import Peer, blocks
 
 BLOCK, SHIFT = 512, 128
 

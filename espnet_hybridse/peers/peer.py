@@ -48,15 +48,6 @@ class Peer:
         raise NotImplementedError
 
 
-def onnx_session(path):
-    """An ONNX network on one CPU thread: files are enhanced in parallel, not its layers."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
 def blocks(wav: np.ndarray, size: int) -> np.ndarray:
     """(T,) -> (B, size), zeros at the end."""
     return np.pad(wav, (0, -wav.size % size)).reshape(-1, size)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_hybridse.onnx_session import onnx_session
+
 FS = 16000
 HOP = 160
 WINDOW = 2 * HOP
@@ -104,7 +106,6 @@ class DnsmosNetwork:
 
 def session(model, nodes):
     """A function that runs these nodes of a model: one input, one output, any number of frames."""
-    import onnxruntime
     from onnx import TensorProto, helper
 
     used = {name for node in nodes for name in node.input}
@@ -117,9 +118,5 @@ def session(model, nodes):
         [item for item in model.graph.initializer if item.name in used],
     )
     part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # the pool's processes are the parallelism
-    run = onnxruntime.InferenceSession(
-        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    ).run
+    run = onnx_session(part.SerializeToString()).run
     return lambda x: run(None, {given: np.ascontiguousarray(x, dtype=np.float32)})[0]

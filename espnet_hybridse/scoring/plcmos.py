@@ -5,6 +5,7 @@ from functools import cached_property
 import numpy as np
 
 from espnet_hybridse.assets import plcmos_model
+from espnet_hybridse.onnx_session import onnx_session
 from espnet_hybridse.scoring.metric import Metric
 
 ROUNDS = 15
@@ -32,13 +33,7 @@ class PlcMos(Metric):
 
     @cached_property
     def session(self):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        return onnxruntime.InferenceSession(
-            str(plcmos_model()), options, providers=["CPUExecutionProvider"]
-        )
+        return onnx_session(plcmos_model())
 
     def compute(self, inf, ref, fs, context):
         features = log_spectrum(context.at_16k(inf, fs))

@@ -1,0 +1,14 @@
+"""ONNX networks on one CPU thread: files are worked on in parallel, not a network's layers."""
+
+from pathlib import Path
+from typing import Union
+
+
+def onnx_session(model: Union[Path, bytes]):
+    """An onnxruntime session of a file, or of a serialized model."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
