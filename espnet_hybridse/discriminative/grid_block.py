@@ -6,6 +6,7 @@ computation differs: no unfold copy, library norms, scaled dot-product attention
 
 import math
 from functools import partial
+from typing import List
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from espnet_hybridse.discriminative.window_blstm import window_blstm
+from espnet_hybridse.row_parts import row_parts
 
 
 class GridBlock(nn.Module):
@@ -90,25 +92,45 @@ class GridBlock(nn.Module):
         return steps * self.emb_hs + self.emb_ks - size - overlap
 
     def _recur(self, x: torch.Tensor, name: str, dim: int) -> torch.Tensor:
-        """Add to (B, T, Q, C) what a BLSTM along `dim` makes of windows of emb_ks neighbours.
+        """Add to (B, T, Q, C) what a BLSTM along `dim` makes of windows of emb_ks neighbours."""
+        hidden = getattr(self, f"{name}_rnn").hidden_size
+        values = 2 * hidden * x.shape[0] * x.shape[dim] // self.emb_hs
+        parts = row_parts(x, 3 - dim, values)
+        if len(parts) == 1:
+            return x + self._windows(x, name, dim)
+        for part in parts:  # in place: x is the padded copy that forward() made
+            part += self._windows(part, name, dim)
+        return x
 
-        Only the windows are laid out anew, time first; norm and residual keep the block's layout.
-        """
+    def _windows(self, x: torch.Tensor, name: str, dim: int) -> torch.Tensor:
+        """Only the windows are laid out anew, time first; the norm keeps the block's layout."""
         sequence = getattr(self, f"{name}_norm")(x).movedim(dim, 0)
         rows = sequence.shape[1:3]
         rnn, linear = getattr(self, f"{name}_rnn"), getattr(self, f"{name}_linear")
         out = window_blstm(sequence.flatten(1, 2), rnn, linear, self.emb_ks, self.emb_hs)
-        return x + out.unflatten(1, rows).movedim(0, dim)
+        return out.unflatten(1, rows).movedim(0, dim)
 
     def _attend(self, x: torch.Tensor) -> torch.Tensor:
         """Self-attention across frames, each frame's bins flattened into one vector."""
-        query = self.attn_norm_Q(pointwise(self.attn_conv_Q, x))
-        key = self.attn_norm_K(pointwise(self.attn_conv_K, x))
-        value = self.attn_norm_V(pointwise(self.attn_conv_V, x))
-        batch, heads, frames, bins, channels = value.shape
+        parts = row_parts(x, 1, x[:, 0].numel())
+        query, key, value = (
+            joined([norm(pointwise(conv, part)) for part in parts], 2)
+            for conv, norm in (
+                (self.attn_conv_Q, self.attn_norm_Q),
+                (self.attn_conv_K, self.attn_norm_K),
+                (self.attn_conv_V, self.attn_norm_V),
+            )
+        )
         out = F.scaled_dot_product_attention(query.flatten(3), key.flatten(3), value.flatten(3))
-        out = out.view(batch, heads, frames, bins, channels)
-        out = out.permute(0, 2, 3, 1, 4).reshape(x.shape)
+        heads = out.view_as(value).permute(0, 2, 3, 1, 4)
+        done, start = [], 0
+        for part in parts:
+            stop = start + part.shape[1]
+            done.append(self._merge(part, heads[:, start:stop].reshape(part.shape)))
+            start = stop
+        return joined(done, 1)
+
+    def _merge(self, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         conv, activation, norm = self.attn_concat_proj
         return x + norm(activation(pointwise(conv, out)))
 
@@ -116,6 +138,11 @@ class GridBlock(nn.Module):
 def apply(function, *args):
     """What `checkpoint` does, without it."""
     return function(*args)
+
+
+def joined(parts: List[torch.Tensor], dim: int) -> torch.Tensor:
+    """`torch.cat` without a copy of a single part."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
 def pointwise(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from espnet_hybridse.row_parts import by_row_parts
+
 
 class ImprovedTransformer(nn.Module):
     """Self-attention followed by a BLSTM in place of the feed-forward layer (USES, section 3).
@@ -23,6 +25,11 @@ class ImprovedTransformer(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, L, C) -> (N, L, C)."""
+        # For each of L steps one row holds both directions' states and the heads' L weights.
+        states, weights = 2 * self.rnn.hidden_size, self.attention.num_heads * x.shape[1]
+        return by_row_parts(self._rows, x, x.shape[1] * max(states, weights))
+
+    def _rows(self, x: torch.Tensor) -> torch.Tensor:
         x = self.attention_norm(x + self.attention(x, x, x, need_weights=False)[0])
         return self.rnn_norm(x + self.linear(self.rnn(x)[0]))
 

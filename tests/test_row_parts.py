@@ -1,0 +1,42 @@
+"""Inference in parts of rows gives what the whole gives."""
+
+import pytest
+import torch
+
+from espnet_hybridse.discriminative.grid_block import GridBlock
+from espnet_hybridse.fusion.attention_block import GridTransformer
+from espnet_hybridse.generative.refiner import Refiner
+from espnet_hybridse.row_parts import row_parts
+
+LAYERS = {
+    "grid block, windows apart": lambda: GridBlock(16, 4, 4, 64),
+    "grid block, windows overlap": lambda: GridBlock(16, 4, 1, 32),
+    "fusion block": lambda: GridTransformer(16, 48, 4, 32, 4),
+    "refiner": lambda: Refiner(8, 16, downs=1, blocks=1, hidden=64),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_parts_equal_the_whole(layer):
+    torch.manual_seed(0)
+    module, frames = LAYERS[layer]().eval(), 600
+    if layer == "refiner":
+        lengths = torch.tensor([frames, frames])
+        noisy = torch.randn(2, frames, 150, dtype=torch.complex64)
+        inputs = noisy, lengths, torch.randn(2, frames, 8), lengths
+    else:
+        inputs = (torch.randn(2, frames, 90, 16),)
+    # Where gradients are needed nothing is parted.
+    whole, kept = module(*inputs), inputs[0].clone()
+    with torch.no_grad():
+        parted = module(*inputs)
+    torch.testing.assert_close(parted, whole.detach(), atol=2e-5, rtol=2e-5)
+    assert torch.equal(inputs[0], kept), "the input was written to"
+
+
+def test_a_long_input_is_parted_in_inference_only():
+    x = torch.zeros(1000, 100, 16)
+    assert len(row_parts(x, 0, 2**14)) == 1
+    with torch.no_grad():
+        assert [len(part) for part in row_parts(x, 0, 2**14)] == [128] * 7 + [104]
+        assert [len(part) for part in row_parts(x, 0, 2**18)] == [32] * 31 + [8]
