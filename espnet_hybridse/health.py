@@ -10,6 +10,7 @@ from importlib import metadata
 from espnet_hybridse import __version__
 
 CODECS = {"MP3": "MPEG_LAYER_III", "OGG": "VORBIS", "Ogg": "OPUS", "FLAC": "PCM_16"}
+ENCODERS = {"libmp3lame", "libopus"}
 XCODEC_ID = "hf-audio/xcodec-wavlm-more-data"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin", "model.pt")
 
@@ -69,11 +70,13 @@ def packages() -> Iterator[Finding]:
         ("transformers", "transformers", True),
         ("soundfile", "soundfile", True),
         ("soxr", "soxr", True),
+        ("av", "av", True),
         ("s3prl", "espnet-s3prl", False),
         ("onnxruntime", "onnxruntime", False),
     ):
         yield package(module, dist, core)
     yield codecs()
+    yield encoders()
 
 
 def package(module: str, dist: str, core: bool) -> Finding:
@@ -111,6 +114,19 @@ def codecs() -> Finding:
         detail = f"{version} without {', '.join(missing)}; 1.2 or newer has them"
         return Finding("packages", "libsndfile", False, detail, pip_line("soundfile"), True)
     return Finding("packages", "libsndfile", True, f"{version} with mp3, vorbis, opus, flac")
+
+
+def encoders() -> Finding:
+    """Whether PyAV has the encoders that the simulation takes from it."""
+    try:
+        import av
+    except Exception:
+        return Finding("packages", "encoders", False, "av missing", pip_line("av"), True)
+    missing = ", ".join(sorted(ENCODERS - set(av.codecs_available)))
+    if missing:
+        fix = "pip install --force-reinstall --only-binary av av"  # a build against another ffmpeg
+        return Finding("packages", "encoders", False, f"av without {missing}", fix, True)
+    return Finding("packages", "encoders", True, ", ".join(sorted(ENCODERS)), core=True)
 
 
 def plugin() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Lossy codecs in memory, through libsndfile: mp3, Ogg Vorbis and Opus."""
+"""Lossy codecs in memory: mp3 and Opus through PyAV's encoders, Ogg Vorbis through libsndfile."""
 
 import io
 from dataclasses import dataclass
@@ -8,17 +8,19 @@ import soundfile
 
 from espnet_hybridse.audio import fit_length, resample
 
-OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
+OPUS_RATES = (16000, 24000, 48000)
+"""Those of its rates that never force it into its narrow band, one of whose samples is lost."""
+NARROW_BAND_DELAY = 6
+"""That one, of 8 kHz, in Opus' output at 48 kHz: its decoder does not take it out."""
 QSCALES = {"mp3": (0, 9), "vorbis": (-1, 10), "opus": (-1, 10)}
 WRITE_BLOCK = 65536
 
 
 @dataclass(frozen=True)
 class Codec:
-    """One pass through a lossy codec; libsndfile compensates the delay and keeps the length.
+    """One pass through a lossy codec whose delay is taken out again; the length stays.
 
-    The cross-correlation's peak lies at 0 at all seven rates; only Opus below about 16 kbit/s,
-    where it models the waveform instead of following it, wanders by up to 0.07 ms.
+    The cross-correlation's peak lies at 0 at all seven rates and qualities.
 
     format, encoder: mp3 (no encoder), or ogg with vorbis or opus
     qscale: mp3: VBR quality, 0 best, 9 worst. vorbis: quality, 10 best, -1 worst (libsndfile
@@ -58,39 +60,54 @@ class Codec:
         peak = max(float(np.abs(speech).max()), 1e-10) / 0.9
         codec_fs = fs
         if self.name == "opus":
-            codec_fs = next(rate for rate in OPUS_RATES if rate >= min(fs, OPUS_RATES[-1]))
-        coded = _round_trip(resample(speech / peak, fs, codec_fs), codec_fs, self)
-        return fit_length(resample(coded, codec_fs, fs) * np.float32(peak), speech.size)
+            codec_fs = next(rate for rate in OPUS_RATES if rate >= fs)
+        whole = resample(speech / peak, fs, codec_fs)
+        coded, coded_fs = VIA[self.name](whole, codec_fs, self.qscale)
+        return fit_length(resample(coded, coded_fs, fs) * np.float32(peak), speech.size)
 
 
-def _compression_level(codec: Codec) -> float:
-    """libsndfile's scale, 0 best to 1 worst, for each codec's own quality."""
-    if codec.name == "mp3":
-        return codec.qscale / 10
-    if codec.name == "vorbis":
-        return 1 - max(codec.qscale, 0) / 10
-    # libsndfile maps the level linearly to 256..6 kbit/s for one channel.
-    kbps = 8 * 2 ** ((codec.qscale + 1) / 2.75)
-    return (256 - kbps) / 250
+def _mp3(wav: np.ndarray, fs: int, qscale: int) -> tuple[np.ndarray, int]:
+    # libav counts qualities in 118ths.
+    quality = {"flags": "+qscale", "global_quality": str(118 * qscale)}
+    return _libav(wav, fs, "mp3", "libmp3lame", options=quality)
 
 
-def _round_trip(wav: np.ndarray, fs: int, codec: Codec) -> np.ndarray:
-    """Encode (T,) into memory and decode it again: (T,) float32."""
-    subtype = {"mp3": "MPEG_LAYER_III", "vorbis": "VORBIS", "opus": "OPUS"}[codec.name]
-    options = {"bitrate_mode": "VARIABLE"} if codec.name == "mp3" else {}
+def _opus(wav: np.ndarray, fs: int, qscale: int) -> tuple[np.ndarray, int]:
+    bits = round(8000 * 2 ** ((qscale + 1) / 2.75))
+    coded, coded_fs = _libav(wav, fs, "ogg", "libopus", bit_rate=bits)
+    # Below 9 kbit/s, which is -1 alone, it always takes its narrow band.
+    return coded[NARROW_BAND_DELAY if qscale < 0 else 0 :], coded_fs
+
+
+def _libav(
+    wav: np.ndarray, fs: int, container: str, encoder: str, **options
+) -> tuple[np.ndarray, int]:
+    """Encode (T,) into memory and decode it again: (T',) float32 and its rate."""
+    import av  # here: training and enhancement do without
+
     buffer = io.BytesIO()
-    with soundfile.SoundFile(
-        buffer,
-        "w",
-        samplerate=fs,
-        channels=1,
-        format=codec.format.upper(),
-        subtype=subtype,
-        compression_level=_compression_level(codec),
-        **options,
-    ) as encoder:
+    frame = av.AudioFrame.from_ndarray(wav[None].astype(np.float32), format="flt", layout="mono")
+    frame.sample_rate, frame.pts = fs, 0
+    with av.open(buffer, "w", format=container) as writer:
+        stream = writer.add_stream(encoder, rate=fs, layout="mono", **options)
+        writer.mux(stream.encode(frame))
+        writer.mux(stream.encode(None))
+    buffer.seek(0)
+    with av.open(buffer) as reader:
+        parts = [frame.to_ndarray().reshape(-1) for frame in reader.decode(audio=0)]
+        return np.concatenate(parts), reader.streams.audio[0].rate
+
+
+def _vorbis(wav: np.ndarray, fs: int, qscale: int) -> tuple[np.ndarray, int]:
+    # PyAV comes without libvorbis, whose quality of 10 is libsndfile's level of 0.
+    level, buffer = 1 - max(qscale, 0) / 10, io.BytesIO()
+    vorbis = {"format": "OGG", "subtype": "VORBIS", "compression_level": level}
+    with soundfile.SoundFile(buffer, "w", samplerate=fs, channels=1, **vorbis) as encoder:
         # libsndfile's vorbis encoder overflows the stack when minutes arrive in one block.
         for start in range(0, wav.size, WRITE_BLOCK):
             encoder.write(wav[start : start + WRITE_BLOCK])
     buffer.seek(0)
-    return soundfile.read(buffer, dtype="float32")[0]
+    return soundfile.read(buffer, dtype="float32")
+
+
+VIA = {"mp3": _mp3, "vorbis": _vorbis, "opus": _opus}

@@ -50,10 +50,8 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
 
 def _decode_g722(path: Path) -> np.ndarray:
     """Raw G.722 has no header, so the decoder is named instead of guessed."""
-    try:
-        import av
-    except ImportError as error:
-        raise ValueError("reading .g722 files needs PyAV: pip install av") from error
+    import av
+
     try:
         with av.open(str(path), format="g722") as container:
             frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
