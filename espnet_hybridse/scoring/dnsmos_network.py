@@ -28,8 +28,9 @@ class DnsmosNetwork:
     It looks at 9.01 s, once every second, so that plainly run it computes eight ninths of every
     segment again. Its first four layers, 98 % of the work, see four frames to either side and
     start a segment on the same grid of frames, hence they run over the file once; only the four
-    frames at a segment's ends, next to which the network sees zeros, are computed for each. After
-    its second pooling segments are no longer on one grid: the rest runs per segment.
+    frames at the ends of segments within it, next to which the network sees zeros, are computed
+    for each. After its second pooling segments are no longer on one grid: the rest runs per
+    segment.
 
     Args:
         path: the ONNX file.
@@ -72,27 +73,32 @@ class DnsmosNetwork:
 
     def segments(self, wav: np.ndarray, count: int) -> Iterator[np.ndarray]:
         """(1, 32, 450, 80) of each segment: what the layers before the first pooling give."""
-        edge = REACH // POOL
-        shared = self.without_ends(wav, 0, SEGMENT)
+        edge, total = REACH // POOL, SEGMENT + STEP * (count - 1)
+        parts = self.over_file(wav, total)
+        held, begin = next(parts), 0
         for start in range(0, STEP * count, STEP):
             stop = start + SEGMENT
+            while begin + POOL * held.shape[2] < stop:
+                held = np.concatenate([held, next(parts)], axis=2)
+            held, begin = held[:, :, (start - begin) // POOL :], start
+            segment = held[:, :, : SEGMENT // POOL].copy()
+            # The file's own ends are those of the first and the last segment already.
             if start:
-                new = self.without_ends(wav, stop - STEP, stop)
-                shared = np.concatenate([shared[:, :, STEP // POOL :], new], axis=2)
-            ends = [(start, start + 2 * REACH), (stop - 2 * REACH, stop)]
-            pooled = self.layers(np.concatenate([self.features(wav, *end) for end in ends]))
-            segment = shared.copy()
-            segment[0, :, :edge], segment[0, :, -edge:] = pooled[0, :, :edge], pooled[1, :, -edge:]
+                segment[:, :, :edge] = self.end(wav, start)[:, :, :edge]
+            if stop < total:
+                segment[:, :, -edge:] = self.end(wav, stop - 2 * REACH)[:, :, -edge:]
             yield segment
 
-    def without_ends(self, wav: np.ndarray, start: int, stop: int) -> np.ndarray:
-        """The layers over frames [start, stop) of a file that goes on at both sides."""
-        parts = []
-        for at in range(start, stop, CHUNK):
-            end, before = min(at + CHUNK, stop), min(REACH, at)
-            pooled = self.layers(self.features(wav, at - before, end + REACH))
-            parts.append(pooled[:, :, before // POOL :][:, :, : (end - at) // POOL])
-        return np.concatenate(parts, axis=2)
+    def end(self, wav: np.ndarray, start: int) -> np.ndarray:
+        """The layers over a few frames, beyond which they see zeros."""
+        return self.layers(self.features(wav, start, start + 2 * REACH))
+
+    def over_file(self, wav: np.ndarray, total: int) -> Iterator[np.ndarray]:
+        """The layers over the first `total` frames, in parts of CHUNK frames."""
+        for at in range(0, total, CHUNK):
+            end, before = min(at + CHUNK, total), min(REACH, at)
+            pooled = self.layers(self.features(wav, at - before, min(end + REACH, total)))
+            yield pooled[:, :, before // POOL :][:, :, : (end - at) // POOL]
 
     def features(self, wav: np.ndarray, start: int, stop: int) -> np.ndarray:
         """(1, 1, stop - start, 161): log power of the frames; fewer where the file ends."""
