@@ -1,5 +1,6 @@
 """The challenge's folders and lists, array jobs, Dask, and input that is bad in every way."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -194,6 +195,57 @@ def test_a_dask_cluster_gives_the_same_bytes(sources, tmp_path):
     render(samples["here"], sources, tmp_path / "here" / "train")
     render(samples["dask"], sources, tmp_path / "dask" / "train", executor="dask")
     assert audio(tmp_path / "here" / "train") == audio(tmp_path / "dask" / "train")
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """Commands of Slurm's names that run jobs here; a queue "nowhere" is refused, as Slurm does."""
+    pytest.importorskip("dask_jobqueue")
+    import dask
+
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    submit = """
+        for script; do :; done
+        if grep -q "SBATCH -p nowhere" "$script"; then
+          echo "sbatch: error: invalid partition specified: nowhere" >&2; exit 1
+        fi
+        [ "$1" != --test-only ] || exit 0
+        cp "$script" "$script.kept"; setsid sh "$script.kept" >/dev/null 2>&1 &
+        echo "Submitted batch job $!" """
+    for name, lines in (("sbatch", submit), ("scancel", 'kill -- -"$1"')):
+        (commands / name).write_text("#!/bin/sh\n" + lines)
+        (commands / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    dask.config.refresh()
+    with dask.config.set({"jobqueue.slurm.memory": "2GB", "jobqueue.slurm.interface": "lo"}):
+        yield dask.config
+
+
+def test_slurm_jobs_give_the_same_bytes(sources, tmp_path, slurm):
+    outs = [tmp_path / name / "train" for name in ("here", "slurm")]
+    for out, how in zip(outs, ({}, {"executor": "dask", "scheduler": "slurm"}), strict=True):
+        samples = list(sample_parameters(sources, SimulationConfig(), 4, 0, out))
+        render(samples, sources, out, **how)
+    assert audio(outs[0]) == audio(outs[1])
+
+
+def test_what_slurm_refuses_is_said_before_the_start(sources, tmp_path, slurm, monkeypatch):
+    samples = list(sample_parameters(sources, SimulationConfig(), 4, 0, tmp_path))
+    how = {"executor": "dask", "scheduler": "slurm"}
+    with (
+        slurm.set({"jobqueue.slurm.queue": "nowhere"}),
+        pytest.raises(ValueError, match="invalid partition specified: nowhere; accepted: .*yaml"),
+    ):
+        render(samples, sources, tmp_path, **how)
+    with (
+        slurm.set({"jobqueue.slurm.memory": None}),
+        pytest.raises(ValueError, match="must specify how much cores and memory"),
+    ):
+        render(samples, sources, tmp_path, **how)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ValueError, match="No such file or directory: 'sbatch'"):
+        render(samples, sources, tmp_path, **how)
 
 
 def test_wrong_executors_are_named(sources, tmp_path):

@@ -1,10 +1,13 @@
 """Where the rendering runs: processes of this machine, or a Dask cluster."""
 
+import logging
+import subprocess
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager
 from itertools import islice
+from tempfile import NamedTemporaryFile
 from typing import TypeVar
 
 from espnet_hybridse.workers import worker_pool
@@ -45,6 +48,8 @@ def open_executor(name: str, nj: int, scheduler: str | None = None) -> Iterator[
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ValueError("--executor dask needs: pip install 'espnet_hybridse[dask]'") from error
+    # It reports every connection; its warnings are about the user's work.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     with ExitStack() as stack:
         address: object = scheduler
         if scheduler is None:
@@ -67,9 +72,32 @@ def _slurm_cluster(nj: int):
         from dask_jobqueue import SLURMCluster
     except ImportError as error:
         raise ValueError("--scheduler slurm needs: pip install 'espnet_hybridse[dask]'") from error
-    cluster = SLURMCluster(cores=1, processes=1)
+    try:
+        cluster = SLURMCluster(cores=1, processes=1, scheduler_options={"dashboard_address": None})
+        try:
+            _check_submission(cluster.job_script())
+        except BaseException:
+            cluster.close()
+            raise
+    except (ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(":")
+        raise ValueError(
+            f"--scheduler slurm: {reason}; accepted: jobs that sbatch takes on this machine, "
+            "described by jobqueue.slurm in ~/.config/dask/jobqueue.yaml "
+            "(queue, memory, walltime)"
+        ) from error
     cluster.scale(nj)
     return cluster
+
+
+def _check_submission(script: str) -> None:
+    """Raise what is wrong with a job script: Dask would only log that, and wait for ever."""
+    with NamedTemporaryFile("w", suffix=".sh") as file:
+        file.write(script)
+        file.flush()
+        done = subprocess.run(["sbatch", "--test-only", file.name], capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(done.stderr)
 
 
 def run_all(
