@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 from espnet_hybridse.cli.pairs import pairs
-from espnet_hybridse.lists import read_list
 from espnet_hybridse.peers import PEERS
 from espnet_hybridse.scoring.breakdown import breakdown_tables
-from espnet_hybridse.scoring.engine import score
+from espnet_hybridse.scoring.engine import read_lists, score
 from espnet_hybridse.scoring.harm import BASELINE, harm_table, worst_tables
 from espnet_hybridse.scoring.ranking import rank_table
 from espnet_hybridse.scoring.registry import METRICS, select
@@ -142,11 +141,17 @@ def run_peers(args: argparse.Namespace) -> dict[str, str]:
 def check_inputs(args: argparse.Namespace) -> None:
     """Raise now what scoring or tabulating would raise when the peers have run for hours."""
     select(args.metrics)
-    for path in (args.ref, args.text, args.utt2lang):
-        if path:
-            read_list(path)
-    if args.table:
-        read_systems(pairs(args.table, "--table Noisy=DIR"))
+    read_lists(args.inf, args.ref, args.text, args.utt2lang)
+    if not args.table:
+        return
+    systems = pairs(args.table, "--table Noisy=DIR")
+    for key in args.peer:
+        if PEERS[key].name in systems:
+            raise ValueError(
+                f"--table {PEERS[key].name}=… and --peer {key} would be rows of one name; "
+                "rename the one of --table"
+            )
+    read_systems(systems)
 
 
 def named(words: list[str]) -> dict[str, str]:

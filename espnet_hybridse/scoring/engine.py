@@ -79,15 +79,7 @@ def score(
             raise ValueError(f"{name}={value}: at least one {what} is needed")
     shard, setup = Shard(split), Setup(device, check_keys(models or {}))
     columns, unavailable = usable(select(metrics), ref_scp is not None, setup)
-    inf = read_list(inf_scp)
-    ref = read_list(ref_scp) if ref_scp else {}
-    texts = read_list(text) if text else {}
-    langs = read_list(utt2lang) if utt2lang else {}
-    if ref_scp and not ref.keys() & inf.keys():
-        raise ValueError(f"{ref_scp} and {inf_scp} have no utterance in common; check the keys")
-    for path, table in ((text, texts), (utt2lang, langs)):
-        if path and not table.keys() & inf.keys():
-            raise ValueError(f"{path} and {inf_scp} have no utterance in common; check the keys")
+    inf, ref, texts, langs = read_lists(inf_scp, ref_scp, text, utt2lang)
 
     out_dir = Path(out_dir)
     uids = shard.cut({**ref, **inf})
@@ -147,6 +139,21 @@ def score(
         )
     logging.info("%s: %s", out_dir, summary)
     return summary
+
+
+def read_lists(inf_scp: PathLike, *others: PathLike | None) -> list[dict[str, str]]:
+    """The list of what is scored, then the others, empty where there is none.
+
+    Raises:
+        ListError: a list is missing or malformed.
+        ValueError: one of the others has no utterance of the first.
+    """
+    inf = read_list(inf_scp)
+    tables = [read_list(path) if path else {} for path in others]
+    for path, table in zip(others, tables, strict=True):
+        if path and not table.keys() & inf.keys():
+            raise ValueError(f"{path} and {inf_scp} have no utterance in common; check the keys")
+    return [inf, *tables]
 
 
 def shard_rows(out_dir: Path) -> list[Path]:
