@@ -264,7 +264,7 @@ def test_new_metric_is_added_and_changed_file_is_scored_again(sets):
 def test_bad_files_are_quarantined_with_the_reason(sets):
     ref = speechlike(16000, 1.0)
     bad = {
-        "length": (ref[:-400], 16000, "15600 samples, its reference has 16000"),
+        "length": (ref[:-400], 16000, "15600 samples, its reference has 16000: 25.0 ms apart"),
         "rate": (ref, 8000, "rate 8000 Hz, its reference has 16000 Hz"),
         "nan": (np.full_like(ref, np.nan), 16000, "NaN"),
         "silent": (np.zeros_like(ref), 16000, "silent"),
@@ -285,7 +285,7 @@ def test_bad_files_are_quarantined_with_the_reason(sets):
     reasons = read_quarantine(sets / "out" / "quarantine.tsv")
     for uid, (_, _, reason) in bad.items():
         assert reason in reasons[uid]
-    assert "unreadable" in reasons["gone"]
+    assert reasons["gone"] == "unreadable: no such file"
     assert f"its reference {refs['noref']}: silent" in reasons["noref"]
     assert "never enhanced" in reasons["never"] and "no reference" in reasons["extra"]
     assert (summary.scored, summary.quarantined) == (1, 8)
