@@ -403,6 +403,7 @@ def test_options_that_would_be_ignored_are_refused(tmp_path, capsys):
         (["--table", "A=a", "--inf", "i.scp"], "would ignore --inf"),
         (["--rank", "a", "b", "--results", "R.md"], "would ignore --results"),
         (["--inf", "i.scp", "--out", "o", "--results", "R.md"], "would ignore --results"),
+        (["--table", "A=a", "--metrics", "PESQ"], "would ignore --metrics"),
         (["--table", "A=a", "--worst", "-1"], "--worst -1 must be 0"),
         (["--table", "A=a", "--results", str(tmp_path)], "is a folder; name a file in it"),
     ):

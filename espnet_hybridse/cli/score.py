@@ -96,6 +96,8 @@ def check_together(args: argparse.Namespace) -> None:
     for name in ignored:
         if getattr(args, name):
             raise ValueError(f"{what} and would ignore --{name}; make it two commands")
+    if args.metrics != ["all"] and (args.rank or args.table and not args.peer):
+        raise ValueError(f"{what}, every metric that all systems have, and would ignore --metrics")
     if args.worst < 0:
         raise ValueError(f"--worst {args.worst} must be 0 (list none) or more")
     if args.results and Path(args.results).is_dir():
