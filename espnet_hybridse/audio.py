@@ -72,7 +72,8 @@ def read_audio(path: Union[str, Path], first_channel: bool = False) -> Tuple[np.
     except BadAudio:
         raise
     except Exception as error:  # libsndfile raises several types; each means "unreadable"
-        raise BadAudio(f"unreadable: {error}") from error
+        gone = not ARCHIVED.match(str(path)) and not Path(path).exists()
+        raise BadAudio(f"unreadable: {'no such file' if gone else error}") from error
     if wav.shape[1] != 1 and not first_channel:
         raise BadAudio(f"{wav.shape[1]} channels, expected 1")
     return check_audio(np.ascontiguousarray(wav[:, 0]), fs), fs

@@ -18,13 +18,22 @@ def read_list(path: PathLike) -> Dict[str, str]:
     """Read `key value…` lines (wav.scp, utt2fs, text, …), separated by blanks or tabs.
 
     Raises:
-        ListError: the file is missing, names nothing, or has a key twice.
+        ListError: the file is missing, no text, names nothing, or has a key twice.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ListError(f"{path}: a folder; expected a list of 'key value' lines, as wav.scp is")
     if not path.is_file():
         raise ListError(f"{path}: no such list; run the stage that makes it, or check the path")
     table: Dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ListError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); expected a list of "
+            "'key value' lines, not audio"
+        ) from error
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         key, *rest = line.split(maxsplit=1)

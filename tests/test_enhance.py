@@ -276,7 +276,7 @@ def test_standard_input_and_output(models, tmp_path, monkeypatch):
     path = write(tmp_path / "in.flac", noise(9000), 22050)
     written = io.BytesIO()
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(path.read_bytes())))
-    monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=written))
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=written, flush=written.flush))
     assert main(["enhance", "-", "-", "--model", str(models / "disc")]) == 0
     monkeypatch.undo()
     assert written.getvalue().startswith(b"fLaC")

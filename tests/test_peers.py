@@ -67,6 +67,23 @@ def test_peer_gets_its_row(tmp_path, capsys):
     assert "'rnoise' is not one of deepfilternet, gtcrn" in capsys.readouterr().err
 
 
+def test_what_would_fail_after_the_peers_fails_before_them(tmp_path, capsys):
+    usable("noisereduce")
+    write_list(tmp_path / "noisy.scp", {"u": tmp_path / "noisy.wav"})
+    write_list(tmp_path / "other.scp", {"x": tmp_path / "noisy.wav"})
+    good = ["--inf", f"{tmp_path}/noisy.scp", "--out", f"{tmp_path}/peers", "--metrics", "LSD"]
+    for words, said in (
+        (["--ref", f"{tmp_path}/other.scp"], "have no utterance in common"),
+        (["--inf", str(tmp_path)], "a folder; expected a list"),
+        (["--metrics", "loud"], "unknown metric 'loud'"),
+        (["--table", f"Noisy={tmp_path}"], "Noisy: no scores in"),
+        (["--table", f"noisereduce={tmp_path}"], "would be rows of one name"),
+    ):
+        assert main(["score", *good, "--peer", "noisereduce", *words]) == 2
+        assert said in capsys.readouterr().err
+    assert not (tmp_path / "peers").exists()
+
+
 def test_scoring_benchmark_counts_files_beside_a_plain_loop(tmp_path):
     import json
 

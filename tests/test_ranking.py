@@ -4,13 +4,16 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 
 from espnet_hybridse.cli.main import main
+from espnet_hybridse.lists import ListError, write_list
+from espnet_hybridse.report.page import Table
 from espnet_hybridse.scoring.breakdown import breakdown_tables
 from espnet_hybridse.scoring.latex import latex_table
 from espnet_hybridse.scoring.ranking import dense_rank, rank, rank_table
 from espnet_hybridse.scoring.rows import compact, read_rows
-from espnet_hybridse.scoring.table import read_systems, statistics
+from espnet_hybridse.scoring.table import read_systems, results_table, statistics
 
 
 def scored(folder, values, fs=16000, failed=()):
@@ -123,6 +126,43 @@ def test_worst_utterances_are_listed_with_what_happened(tmp_path, capsys):
     )
     assert main(["score", "--table", f"Ours={tmp_path}/ours", "--worst", "2"]) == 2
     assert "put Noisy=DIR into --table" in capsys.readouterr().err
+
+
+def test_file_with_two_channels_is_among_the_worst_and_is_shown(tmp_path, capsys):
+    tone = np.sin(np.arange(16000) / 9) / 2
+    for name, wav in (("mono", tone), ("stereo", np.stack([tone, tone], 1))):
+        soundfile.write(tmp_path / f"{name}.wav", wav, 16000)
+    rows = {"noisy": ("mono", "mono"), "ours": ("mono", "stereo")}
+    for name, files in rows.items():
+        scored(tmp_path / name, {"PESQ": [2.0, 2.0]})
+        table = {f"u{i}": tmp_path / f"{file}.wav" for i, file in enumerate(files)}
+        write_list(tmp_path / f"{name}.scp", table)
+        settings = {"ref_scp": None, "inf_scp": f"{tmp_path}/{name}.scp"}
+        (tmp_path / name / "scoring.json").write_text(json.dumps(settings))
+    (tmp_path / "ours" / "quarantine.tsv").write_text("u1\tstereo.wav\t2 channels, expected 1\n")
+    table = ["--table", f"Noisy={tmp_path}/noisy", f"A|B={tmp_path}/ours", "--worst", "2"]
+    assert main(["score", *table, "--results", str(tmp_path / "R.md")]) == 0
+    assert (tmp_path / "worst" / "A_B_u1.png").is_file()
+    assert "| [u1](worst/A_B_u1.png) | 2.000 | failed | – |" in capsys.readouterr().out
+
+
+def test_bar_in_a_name_does_not_break_tables(tmp_path):
+    for name in ("noisy", "ours"):
+        scored(tmp_path / name, {"PESQ": [2.0, 3.0]})
+    folders = {"Noisy": tmp_path / "noisy", "A|B | |": tmp_path / "ours"}
+    text = results_table(folders)
+    assert r"| A\|B \| \| | 2.50 ± 0.50 |" in text
+    table = Table.of(text)
+    assert [row[0] for row in table.rows] == ["Noisy", "A|B | |", "utterances"]
+    assert {len(row) for row in [table.head, *table.rows]} == {2}
+    latex = latex_table(statistics(read_systems({"A|B^\\": tmp_path / "ours"})), "x")
+    assert r"A\textbar{}B\textasciicircum{}\textbackslash{} & " in latex
+
+
+def test_meta_of_another_set_is_refused(tmp_path, rendered):
+    meta = rendered / "dump/raw/train/meta.tsv"
+    with pytest.raises(ListError, match="no utterance in common; pass the meta.tsv of the set"):
+        list(breakdown_tables({"A": scored(tmp_path / "a", {"PESQ": [1.0, 2.0]})}, meta))
 
 
 def test_latex_table_marks_the_best_enhanced_row(tmp_path):

@@ -128,6 +128,23 @@ def test_unknown_utterance_is_named(report, tmp_path, capsys):
     assert "--uids nobody: no system was scored on it" in capsys.readouterr().err
 
 
+def test_report_says_that_no_file_could_be_read(tmp_path, capsys, caplog):
+    scores = tmp_path / "scores"
+    scores.mkdir()
+    row = {"uid": "u0", "stamp": "s", "fs": 16000, "seconds": 1.0, "scores": {"PESQ": 2.0}}
+    row.update(failed={}, weights={}, notes={}, cost_s={})
+    (scores / "scores.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "wav.scp").write_text("u0 elsewhere/u0.wav\n")
+    settings = {"ref_scp": None, "inf_scp": f"{tmp_path}/wav.scp"}
+    (scores / "scoring.json").write_text(json.dumps(settings))
+    given = ["report", "--out", f"{tmp_path}/out", "--scores", f"A={scores}"]
+    assert main(given) == 0
+    assert "A of u0 is not shown: unreadable" in caplog.text
+    assert "None of the files can be read here" in (tmp_path / "out/report.html").read_text()
+    assert main([*given, "--losses", f"D={tmp_path}"]) == 2
+    assert f"--losses D={tmp_path}: no train.log there" in capsys.readouterr().err
+
+
 class Probe(ThreadingHTTPServer):
     """Serves the page with the probe in it and keeps what the browser reports."""
 

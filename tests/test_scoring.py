@@ -1,13 +1,15 @@
 """Scoring: numbers of record, resumption, quarantine, and the two tables."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from espnet_hybridse.audio import write_audio
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.lists import write_list
+from espnet_hybridse.lists import ListError, write_list
 from espnet_hybridse.scoring.characters import normalise, whisper_language
 from espnet_hybridse.scoring.engine import score
 from espnet_hybridse.scoring.harm import harm_table
@@ -262,7 +264,7 @@ def test_new_metric_is_added_and_changed_file_is_scored_again(sets):
 def test_bad_files_are_quarantined_with_the_reason(sets):
     ref = speechlike(16000, 1.0)
     bad = {
-        "length": (ref[:-400], 16000, "15600 samples, its reference has 16000"),
+        "length": (ref[:-400], 16000, "15600 samples, its reference has 16000: 25.0 ms apart"),
         "rate": (ref, 8000, "rate 8000 Hz, its reference has 16000 Hz"),
         "nan": (np.full_like(ref, np.nan), 16000, "NaN"),
         "silent": (np.zeros_like(ref), 16000, "silent"),
@@ -283,7 +285,7 @@ def test_bad_files_are_quarantined_with_the_reason(sets):
     reasons = read_quarantine(sets / "out" / "quarantine.tsv")
     for uid, (_, _, reason) in bad.items():
         assert reason in reasons[uid]
-    assert "unreadable" in reasons["gone"]
+    assert reasons["gone"] == "unreadable: no such file"
     assert f"its reference {refs['noref']}: silent" in reasons["noref"]
     assert "never enhanced" in reasons["never"] and "no reference" in reasons["extra"]
     assert (summary.scored, summary.quarantined) == (1, 8)
@@ -383,6 +385,85 @@ def test_cli_scores_tabulates_and_writes_results(sets, capsys):
     assert "unknown metric 'loud'" in capsys.readouterr().err
     assert main(["score", "--table", "out"]) == 2
     assert "not NAME=VALUE" in capsys.readouterr().err
+
+
+def test_results_are_written_where_the_reader_of_the_tables_leaves_early(sets):
+    run(sets, "noisy")
+    results = sets / "RESULTS.md"
+    table = ["--table", *(f"{n * 9999}={sets}/out_noisy" for n in "ab"), "--results", str(results)]
+    command = [sys.executable, "-m", "espnet_hybridse.cli.main", "score", *table]
+    done = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done.stdout.close()
+    assert (done.stderr.read(), done.wait()) == (b"", 141)
+    assert "How these numbers were made" in results.read_text()
+
+
+def test_options_that_would_be_ignored_are_refused(tmp_path, capsys):
+    for words, said in (
+        (["--table", "A=a", "--inf", "i.scp"], "would ignore --inf"),
+        (["--rank", "a", "b", "--results", "R.md"], "would ignore --results"),
+        (["--inf", "i.scp", "--out", "o", "--results", "R.md"], "would ignore --results"),
+        (["--table", "A=a", "--metrics", "PESQ"], "would ignore --metrics"),
+        (["--table", "A=a", "--worst", "-1"], "--worst -1 must be 0"),
+        (["--table", "A=a", "--results", str(tmp_path)], "is a folder; name a file in it"),
+    ):
+        assert main(["score", *words]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_nothing_scored_is_an_error_with_the_reason(sets, capsys):
+    write_list(sets / "gone.scp", {"u0": sets / "gone.wav", "u1": sets / "gone.wav"})
+    scp = ["--ref", f"{sets}/ref.scp", "--inf", f"{sets}/gone.scp", "--out", f"{sets}/gone"]
+    assert main(["score", *scp, "--metrics", *LIGHT, "--nj", "1"]) == 2
+    err = capsys.readouterr().err
+    assert "none of 3 files could be scored" in err and "unreadable" in err
+    assert f"{sets}/gone/quarantine.tsv" in err
+
+
+def test_lists_of_other_utterances_or_no_text_are_named(sets):
+    write_list(sets / "text", {"x": "hello"})
+    with pytest.raises(ValueError, match="text and .* have no utterance in common"):
+        score(None, sets / "noisy.scp", sets / "out", ["DNSMOS_OVRL"], text=sets / "text")
+    with pytest.raises(ListError, match="u0.wav: not UTF-8 text"):
+        score(sets / "ref.scp", sets / "noisy" / "u0.wav", sets / "out", LIGHT)
+    with pytest.raises(ListError, match="noisy: a folder; expected a list"):
+        score(sets / "ref.scp", sets / "noisy", sets / "out", LIGHT)
+
+
+def test_damaged_row_is_named(sets):
+    run(sets, "noisy")
+    path = sets / "out_noisy" / "scores.jsonl"
+    first, *others = path.read_text().splitlines(keepends=True)
+    path.write_text(first + others[0][:40] + "\n" + others[1])
+    with pytest.raises(ListError, match="scores.jsonl:2: no row of scores; delete this line"):
+        results_table({"Noisy": path.parent})
+
+
+def test_systems_of_other_utterances_are_not_tabulated(sets):
+    for name, uids in (("a", ["u0"]), ("b", ["u1", "u2"])):
+        write_list(sets / f"{name}.scp", {uid: sets / "noisy" / f"{uid}.wav" for uid in uids})
+        run(sets, name)
+    with pytest.raises(ValueError, match="same utterance in every system .A: SI-SDR, LSD on 1 utt"):
+        results_table({"A": sets / "out_a", "B": sets / "out_b"})
+
+
+def test_one_utterance_has_no_interval(sets):
+    write_list(sets / "one.scp", {"u0": sets / "noisy" / "u0.wav"})
+    run(sets, "one", ["SI-SDR"])
+    assert "| A | 0.00 |" in results_table({"A": sets / "out_one"}).replace("-0.00", "0.00")
+
+
+def test_column_that_failed_everywhere_says_why(sets):
+    usable("CAcc(Whisper-base)")
+    run(sets, "noisy", ["SI-SDR", "CAcc_Whisper"])
+    text = notes({"Noisy": sets / "out_noisy"})
+    assert "no column CAcc(Whisper-base): Noisy: failed on all 3 (no transcript" in text
+
+
+def test_array_jobs_not_yet_merged_are_pointed_out(sets):
+    score(sets / "ref.scp", sets / "noisy.scp", sets / "out", LIGHT, nj=1, split="1/2")
+    with pytest.raises(FileNotFoundError, match="again without --split, which merges"):
+        results_table({"A": sets / "out"})
 
 
 def test_results_file_is_written_whole(tmp_path):

@@ -3,10 +3,15 @@
 import argparse
 import importlib
 import logging
+import os
+import select
 import sys
 from typing import List, Optional
 
 from espnet_hybridse import __version__
+
+PIPE_CLOSED = 141
+"""Exit code where the reader of standard output has gone: what a shell gives for SIGPIPE."""
 
 VERBS = {
     "doctor": "print versions, what works, what is missing and how to install it",
@@ -56,10 +61,24 @@ def main(argv: Optional[List[str]] = None) -> int:
     module.add_arguments(parser)
     args = parser.parse_args(with_underscores(argv[1:]))
     try:
-        return module.run(args) or 0
+        code = module.run(args) or 0
+        sys.stdout.flush()  # here, where a reader that has gone can be told from an error
+        return code
     except (ValueError, OSError, RuntimeError) as error:
+        if isinstance(error, BrokenPipeError) and reader_has_gone():
+            return PIPE_CLOSED
         print(f"hybridse {verb}: {error}", file=sys.stderr)
         return 2
+
+
+def reader_has_gone() -> bool:
+    """Whether nobody reads standard output any more, as after `| head`; it goes nowhere then."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at its end
+    return True
 
 
 def with_underscores(argv: List[str]) -> List[str]:

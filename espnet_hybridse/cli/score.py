@@ -8,12 +8,12 @@ from pathlib import Path
 from espnet_hybridse.cli.pairs import pairs
 from espnet_hybridse.peers import PEERS
 from espnet_hybridse.scoring.breakdown import breakdown_tables
-from espnet_hybridse.scoring.engine import score
+from espnet_hybridse.scoring.engine import read_lists, score
 from espnet_hybridse.scoring.harm import BASELINE, harm_table, worst_tables
 from espnet_hybridse.scoring.ranking import rank_table
-from espnet_hybridse.scoring.registry import METRICS
+from espnet_hybridse.scoring.registry import METRICS, select
 from espnet_hybridse.scoring.results import notes, write_results
-from espnet_hybridse.scoring.table import results_table
+from espnet_hybridse.scoring.table import read_systems, results_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    check_together(args)
     if args.rank:
         print(rank_table(named(args.rank), args.stand_ins))
         return 0
@@ -80,6 +81,27 @@ def run(args: argparse.Namespace) -> int:
         need(args, "or --table NAME=DIR … to tabulate")
         print(score(args.ref, args.inf, args.out, **options(args)))
     return 0
+
+
+def check_together(args: argparse.Namespace) -> None:
+    """Raise ValueError for options that would be ignored, and for what would fail at the end."""
+    if args.rank:
+        what = "--rank ranks what was scored"
+        ignored = ("table", "peer", "ref", "inf", "out", "meta", "worst", "results")
+    elif args.table:
+        what = "--table tabulates what was scored"
+        ignored = () if args.peer else ("ref", "inf", "out")
+    else:
+        what, ignored = "without --table nothing is tabulated", ("meta", "worst", "results", "fact")
+    for name in ignored:
+        if getattr(args, name):
+            raise ValueError(f"{what} and would ignore --{name}; make it two commands")
+    if args.metrics != ["all"] and (args.rank or args.table and not args.peer):
+        raise ValueError(f"{what}, every metric that all systems have, and would ignore --metrics")
+    if args.worst < 0:
+        raise ValueError(f"--worst {args.worst} must be 0 (list none) or more")
+    if args.results and Path(args.results).is_dir():
+        raise ValueError(f"--results {args.results} is a folder; name a file in it")
 
 
 def need(args: argparse.Namespace, otherwise: str) -> None:
@@ -109,12 +131,29 @@ def run_peers(args: argparse.Namespace) -> dict[str, str]:
         if key not in PEERS:
             raise ValueError(f"--peer {key!r} is not one of {', '.join(PEERS)}")
         PEERS[key].check()
+    check_inputs(args)
     for key in args.peer:
         folder = Path(args.out) / key
         enhanced = enhance_with(PEERS[key], Path(args.inf), folder, args.nj)
         print(score(args.ref, enhanced, folder, **options(args)))
         folders[PEERS[key].name] = str(folder)
     return folders
+
+
+def check_inputs(args: argparse.Namespace) -> None:
+    """Raise now what scoring or tabulating would raise when the peers have run for hours."""
+    select(args.metrics)
+    read_lists(args.inf, args.ref, args.text, args.utt2lang)
+    if not args.table:
+        return
+    systems = pairs(args.table, "--table Noisy=DIR")
+    for key in args.peer:
+        if PEERS[key].name in systems:
+            raise ValueError(
+                f"--table {PEERS[key].name}=… and --peer {key} would be rows of one name; "
+                "rename the one of --table"
+            )
+    read_systems(systems)
 
 
 def named(words: list[str]) -> dict[str, str]:
@@ -138,10 +177,11 @@ def tabulate(args: argparse.Namespace, out_dirs: dict[str, str]) -> int:
         for kind, table in breakdown_tables(out_dirs, args.meta):
             tables.append(f"## By {kind if kind == 'SNR' else kind.lower()}\n\n{table}")
     tables.append("## Notes\n\n" + notes(out_dirs))
-    print("\n\n".join(tables))
-    if args.results:
+    if args.results:  # before it is printed: who reads that may stop early, as `head` does
         command = shlex.join(["hybridse", *sys.argv[1:]])
         facts = {**pairs(args.fact, "--fact seed=0"), "command": f"`{command}`"}
         write_results(args.results, tables, facts)
+    print("\n\n".join(tables))
+    if args.results:
         print(f"\nwritten: {args.results}")
     return 0

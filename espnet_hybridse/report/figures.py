@@ -83,9 +83,10 @@ def breakdown_figure(
 
 
 def legend(figure, axes) -> None:
-    """One for all panels, below them."""
+    """One for all panels, below them; at the left, where a phone shows it."""
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=len(labels))
+    ncols = min(len(labels), 2 * axes.shape[1])
+    figure.legend(handles, labels, fontsize=8, loc="outside lower left", ncols=ncols)
 
 
 def scatter_figure(systems: Sequence[System], columns: Sequence[str], folder: Path) -> Figure:

@@ -7,6 +7,7 @@ from pathlib import Path
 from espnet_hybridse.lists import atomic_path
 from espnet_hybridse.report.figures import Figure
 from espnet_hybridse.report.utterances import Shown
+from espnet_hybridse.scoring.table import cells_of
 
 TEMPLATE = "page.html.j2"
 
@@ -23,7 +24,7 @@ class Table:
     def of(cls, markdown: str, links: dict[str, str] | None = None) -> "Table":
         """A Markdown table as this package writes it."""
         lines = [row for row in markdown.splitlines() if row.startswith("| ")]
-        cells = [[cell.strip(" *") for cell in row.strip("|").split(" | ")] for row in lines]
+        cells = [[cell.strip(" *") for cell in cells_of(row)] for row in lines]
         return cls(cells[0], cells[2:], links or {})
 
 

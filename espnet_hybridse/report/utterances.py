@@ -1,5 +1,6 @@
 """Chosen utterances: spectrograms of every signal, players, scores."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,9 +69,12 @@ def show_utterance(
     players, found = [], {}
     fs = 0
     for name, table in files.items():
+        if uid not in table:
+            continue
         try:
             wav, fs = read_audio(table[uid])
-        except (KeyError, BadAudio):
+        except BadAudio as error:
+            logging.warning("%s of %s is not shown: %s", name, uid, error)
             continue
         path = folder / "sound.flac"
         write_audio(path, wav, fs)

@@ -1,5 +1,6 @@
 """From scored systems to `report.html`, `RESULTS.md` and `table.tex`."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,12 +70,17 @@ def write_report(request: Request) -> list[Path]:
     """Write the page, the Markdown and, with scores, the LaTeX table; returns their paths.
 
     Raises:
-        FileNotFoundError: a folder holds no scores.
+        FileNotFoundError: a folder holds no scores, or a training's folder no train.log.
         ValueError: nothing to report, or `uids` that no system was scored on.
         ListError: the meta.tsv or a list is malformed.
     """
     if not (request.scores or request.losses or request.branches):
         raise ValueError("nothing to report: pass --scores NAME=DIR …, --model or --losses")
+    for name, folder in request.losses.items():
+        if not (folder / "train.log").is_file():
+            raise FileNotFoundError(
+                f"--losses {name}={folder}: no train.log there; name the folder of a training"
+            )
     systems = read_systems(request.scores) if request.scores else []
     for uid in request.uids:
         if systems and not any(uid in system.rows for system in systems):
@@ -216,6 +222,13 @@ def _utterances(request, systems, columns, harmed, folder) -> Section:
         )
         if shown is not None:
             blocks.append(Block(utterance=shown))
+    if not blocks:
+        text = (
+            "None of the files can be read here; the lists' paths are relative to where "
+            "'hybridse score' ran: make the report there."
+        )
+        logging.warning("no utterance to see and hear: %s", text)
+        blocks.append(Block(text=text))
     return Section("utterances", "Utterances to see and hear", blocks)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from espnet_hybridse.lists import PathLike
+from espnet_hybridse.lists import ListError, PathLike
 from espnet_hybridse.scoring.table import (
     Statistics,
     System,
@@ -28,7 +28,7 @@ def groups_of(systems: Sequence[System], meta: PathLike | None = None) -> Groups
     An utterance is in the group of each of its distortions.
 
     Raises:
-        ListError: the meta.tsv is malformed.
+        ListError: the meta.tsv is malformed, or of another set.
     """
     rates: dict[int, set[str]] = {}
     for uid, row in systems[0].rows.items():
@@ -51,6 +51,12 @@ def groups_of(systems: Sequence[System], meta: PathLike | None = None) -> Groups
     for kind in ("Distortion", "Language"):
         kinds[kind] = dict(sorted(kinds[kind].items()))
     known = set(systems[0].rows)
+    named = set().union(*kinds["Language"].values())
+    if not named & known:
+        raise ListError(
+            f"{meta} names {min(named)}, … but {systems[0].name} was scored on {min(known)}, …: "
+            "no utterance in common; pass the meta.tsv of the set that was scored"
+        )
     return {
         kind: {name: uids & known for name, uids in table.items() if uids & known}
         for kind, table in kinds.items()

@@ -73,7 +73,7 @@ def whisper_base():
 def wanted_text(context: Context) -> str:
     """The normalised transcript; raises MetricFailed without one."""
     if not context.text or context.text == NO_TRANSCRIPT:
-        raise MetricFailed("no transcript; pass --text")
+        raise MetricFailed("no transcript: --text has none of it, or was not given")
     text = normalise(context.text)
     if not text:
         raise MetricFailed("the transcript has no letter or digit")

@@ -14,7 +14,7 @@ from espnet_hybridse.lists import PathLike, Quarantine, read_list, write_json
 from espnet_hybridse.scoring.jobs import Job, run_jobs
 from espnet_hybridse.scoring.metric import Setup
 from espnet_hybridse.scoring.registry import METRICS, check_keys, select
-from espnet_hybridse.scoring.rows import append_row, compact, read_rows
+from espnet_hybridse.scoring.rows import append_row, compact, read_quarantine, read_rows
 from espnet_hybridse.tokens.token_lists import Shard
 
 SHARD = re.compile(r"scores\.\d+of\d+\.jsonl")
@@ -31,11 +31,13 @@ class Summary:
     quarantined: int
     columns: list[str]
     unavailable: dict[str, str]
+    quarantine: Path
 
     def __str__(self) -> str:
+        where = f" ({self.quarantine})" if self.quarantined else ""
         return (
             f"scored {self.scored}, already scored {self.skipped}, "
-            f"quarantined {self.quarantined}; columns: {', '.join(self.columns)}"
+            f"quarantined {self.quarantined}{where}; columns: {', '.join(self.columns)}"
         )
 
 
@@ -69,6 +71,7 @@ def score(
         ListError: a list is missing or malformed.
         ValueError: an unknown metric, nj or batch < 1, a wrong split, no metric that can run, or
             no utterance in common.
+        RuntimeError: not one file could be scored; the quarantine has the reasons.
     """
     batch = BATCH[device.partition(":")[0]] if batch is None else batch
     for name, value, what in (("nj", nj, "process"), ("batch", batch, "file")):
@@ -76,12 +79,7 @@ def score(
             raise ValueError(f"{name}={value}: at least one {what} is needed")
     shard, setup = Shard(split), Setup(device, check_keys(models or {}))
     columns, unavailable = usable(select(metrics), ref_scp is not None, setup)
-    inf = read_list(inf_scp)
-    ref = read_list(ref_scp) if ref_scp else {}
-    texts = read_list(text) if text else {}
-    langs = read_list(utt2lang) if utt2lang else {}
-    if ref_scp and not ref.keys() & inf.keys():
-        raise ValueError(f"{ref_scp} and {inf_scp} have no utterance in common; check the keys")
+    inf, ref, texts, langs = read_lists(inf_scp, ref_scp, text, utt2lang)
 
     out_dir = Path(out_dir)
     uids = shard.cut({**ref, **inf})
@@ -132,9 +130,30 @@ def score(
                 bad.add(job.uid)
             bar.update(len(scored | bad) - bar.n)
     compact(rows_path, uids)
-    summary = Summary(len(scored), skipped, quarantine.count, columns, unavailable)
+    summary = Summary(len(scored), skipped, quarantine.count, columns, unavailable, quarantine.path)
+    if uids and not scored and not skipped:
+        *_, reason = read_quarantine(quarantine.path).values()
+        raise RuntimeError(
+            f"none of {len(uids)} files could be scored (e.g. {reason}); {quarantine.path} "
+            "has the reasons"
+        )
     logging.info("%s: %s", out_dir, summary)
     return summary
+
+
+def read_lists(inf_scp: PathLike, *others: PathLike | None) -> list[dict[str, str]]:
+    """The list of what is scored, then the others, empty where there is none.
+
+    Raises:
+        ListError: a list is missing or malformed.
+        ValueError: one of the others has no utterance of the first.
+    """
+    inf = read_list(inf_scp)
+    tables = [read_list(path) if path else {} for path in others]
+    for path, table in zip(others, tables, strict=True):
+        if path and not table.keys() & inf.keys():
+            raise ValueError(f"{path} and {inf_scp} have no utterance in common; check the keys")
+    return [inf, *tables]
 
 
 def shard_rows(out_dir: Path) -> list[Path]:

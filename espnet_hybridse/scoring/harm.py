@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_hybridse.audio import BadAudio
 from espnet_hybridse.lists import ListError, PathLike, read_list
 from espnet_hybridse.scoring.registry import METRICS
 from espnet_hybridse.scoring.table import System, columns_of, header, line, read_systems
@@ -151,7 +152,11 @@ def draw(
         file = folder / (re.sub(r"[^\w.-]+", "_", f"{system.strip('.')}_{uid}") + ".png")
         try:
             plot_utterance(shown, uid, file)
-        except (OSError, RuntimeError) as error:  # one that could not be enhanced is listed too
+        except (
+            OSError,
+            RuntimeError,
+            BadAudio,
+        ) as error:  # one that could not be enhanced is listed too
             logging.warning("no spectrogram of %s: %s", uid, error)
             continue
         links[uid] = f"{folder.name}/{file.name}"

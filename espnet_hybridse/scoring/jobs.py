@@ -111,9 +111,13 @@ def read_pair(job: Job) -> Utterance | str:
         if job.ref_path:
             ref, ref_fs = read_reference(job.ref_path)
             if fs != ref_fs:
-                raise BadAudio(f"rate {fs} Hz, its reference has {ref_fs} Hz")
+                raise BadAudio(f"rate {fs} Hz, its reference has {ref_fs} Hz: resample it")
             if abs(inf.size - ref.size) > MAX_MISMATCH_S * fs:
-                raise BadAudio(f"{inf.size} samples, its reference has {ref.size}")
+                apart = 1000 * abs(inf.size - ref.size) / fs
+                raise BadAudio(
+                    f"{inf.size} samples, its reference has {ref.size}: {apart:.1f} ms apart, at "
+                    f"most {1000 * MAX_MISMATCH_S:.0f} are cut or padded"
+                )
             inf = fit_length(inf, ref.size)
     except BadAudio as error:
         return str(error)

@@ -60,5 +60,5 @@ class LidWhisper(WhisperMetric):
 def known_language(context: Context) -> str:
     """The language that the lists give; raises MetricFailed without one."""
     if not context.lang or context.lang == "unknown":
-        raise MetricFailed("no language; pass --utt2lang")
+        raise MetricFailed("no language: --utt2lang has none of it, or was not given")
     return context.lang

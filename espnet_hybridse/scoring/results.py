@@ -11,7 +11,7 @@ from pathlib import Path
 import espnet_hybridse
 from espnet_hybridse.lists import PathLike, atomic_path
 from espnet_hybridse.scoring.registry import METRICS
-from espnet_hybridse.scoring.table import columns_of, read_systems
+from espnet_hybridse.scoring.table import System, columns_of, read_systems
 
 
 def write_results(path: PathLike, tables: Sequence[str], facts: Mapping[str, object]) -> None:
@@ -31,7 +31,8 @@ def notes(out_dirs: Mapping[str, PathLike]) -> str:
     shown = columns_of(systems)
     lines = ["± is half the width of the 95 % bootstrap interval of the mean over utterances.", ""]
     lines += [f"- {name}: {METRICS[name].source}, {METRICS[name].rate}" for name in shown]
-    lines += [f"- no column {name}: {why}" for name, why in _absent(out_dirs, shown).items()]
+    absent = _absent(out_dirs, systems, shown)
+    lines += [f"- no column {name}: {why}" for name, why in absent.items()]
     for system in systems:
         if system.quarantined:
             reasons = "; ".join(f"{u}: {why}" for u, why in sorted(system.quarantined.items())[:3])
@@ -43,15 +44,21 @@ def notes(out_dirs: Mapping[str, PathLike]) -> str:
     return "\n".join(lines)
 
 
-def _absent(out_dirs: Mapping[str, PathLike], shown: Sequence[str]) -> dict[str, str]:
+def _absent(
+    out_dirs: Mapping[str, PathLike], systems: Sequence[System], shown: Sequence[str]
+) -> dict[str, str]:
     """Column -> why it is not in the table, of every column that was asked for somewhere."""
     reasons: dict[str, str] = {}
-    for system, out_dir in out_dirs.items():
+    for system, out_dir in zip(systems, out_dirs.values(), strict=True):
         path = Path(out_dir) / "scoring.json"
         asked = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         reasons.update(asked.get("unavailable", {}))
         for name in asked.get("columns", {}):
-            reasons.setdefault(name, f"not every system has it (asked for in {system})")
+            failed = [row["failed"][name] for row in system.rows.values() if name in row["failed"]]
+            why = f"not every system has it (asked for in {system.name})"
+            if failed and not system.values(name):
+                why = f"{system.name}: failed on all {len(failed)} ({failed[0]})"
+            reasons.setdefault(name, why)
     return {name: why for name, why in reasons.items() if name not in shown}
 
 

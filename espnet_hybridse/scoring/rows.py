@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_hybridse.lists import PathLike, atomic_path
+from espnet_hybridse.lists import ListError, PathLike, atomic_path
 
 Row = dict[str, Any]
 """`uid`, `stamp`, `fs` (Hz), `seconds`, `scores` {column: value or null}, `failed` {column:
@@ -20,11 +20,14 @@ def read_rows(*paths: PathLike) -> dict[str, Row]:
 
     A last line torn by a kill is left out; so is an older line whose stamp is not the newest, as
     its file has changed since.
+
+    Raises:
+        ListError: a whole line is no row.
     """
     rows: dict[str, Row] = {}
     for path in paths:
-        for line in _whole_lines(Path(path)):
-            row = json.loads(line)
+        for number, line in enumerate(_whole_lines(Path(path)), 1):
+            row = _row(line, f"{path}:{number}")
             known = rows.get(row["uid"])
             if known and known["stamp"] == row["stamp"]:
                 for part in MERGED:
@@ -61,6 +64,16 @@ def read_quarantine(path: PathLike) -> dict[str, str]:
     path = Path(path)
     lines: Iterable[str] = path.read_text(encoding="utf-8").splitlines() if path.exists() else ()
     return {uid: reason for uid, _, reason in (line.split("\t", 2) for line in lines)}
+
+
+def _row(line: str, where: str) -> Row:
+    try:
+        row = json.loads(line)
+        if isinstance(row, dict) and {"uid", "stamp", "scores"} <= row.keys():
+            return row
+    except ValueError:
+        pass
+    raise ListError(f"{where}: no row of scores; delete this line, and it is scored again")
 
 
 def _whole_lines(path: Path) -> list[str]:

@@ -13,6 +13,8 @@ from espnet_hybridse.scoring.rows import Row, read_quarantine, read_rows
 
 REPLICATES = 1000
 SEED = 0
+BAR = r"\|"
+"""How Markdown writes a `|` that is part of a cell."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,22 @@ class System:
         path = Path(out_dir) / "scores.jsonl"
         rows = read_rows(path)
         if not rows:
-            raise FileNotFoundError(f"{name}: no scores in {path}; run 'hybridse score' first")
+            parts = any(Path(out_dir).glob("scores.*of*.jsonl"))
+            how = "again without --split, which merges what array jobs did" if parts else "first"
+            raise FileNotFoundError(f"{name}: no scores in {path}; run 'hybridse score' {how}")
         return cls(name, rows, read_quarantine(Path(out_dir) / "quarantine.tsv"))
 
     def only(self, uids: Container[str]) -> "System":
         """The same system on some of the utterances."""
         rows = {uid: row for uid, row in self.rows.items() if uid in uids}
         return System(self.name, rows, {u: r for u, r in self.quarantined.items() if u in uids})
+
+    def holds(self) -> str:
+        """What there is of it, in a few words."""
+        columns = [name for name in METRICS if self.values(name)]
+        good = sorted(self.rows.keys() - self.quarantined.keys())
+        first = f"{good[0]}, …" if good else "none"
+        return f"{', '.join(columns) or 'no metric'} on {len(good)} utterances ({first})"
 
     def values(self, column: str) -> dict[str, float]:
         """uid -> value, of the utterances that have one."""
@@ -77,8 +88,13 @@ def common_utterances(systems: Sequence[System], column: str) -> list[str]:
 def mean_and_interval(
     values: Sequence[float], weights: Sequence[float], replicates: int = REPLICATES
 ) -> tuple[float, float]:
-    """Weighted mean and half the width of its 95 % bootstrap interval over utterances."""
+    """Weighted mean and half the width of its 95 % bootstrap interval over utterances.
+
+    One value has no interval: half its width is NaN.
+    """
     values, weights = np.asarray(values, dtype=float), np.asarray(weights, dtype=float)
+    if values.size == 1:
+        return float(values[0]), float("nan")
     rng, size = np.random.default_rng(SEED), values.size
     weighted, means = values * weights, []
     # A million draws at once: all 1000 replicates of a large test set would fill the memory.
@@ -92,7 +108,7 @@ def mean_and_interval(
 
 @dataclass(frozen=True)
 class Cell:
-    """One mean with half the width of its 95 % interval."""
+    """One mean with half the width of its 95 % interval, NaN where one utterance is all."""
 
     mean: float
     half: float
@@ -126,8 +142,20 @@ def statistics(systems: Sequence[System]) -> Statistics:
 
 
 def results_table(out_dirs: Mapping[str, PathLike]) -> str:
-    """{system: out_dir} -> means with 95 % intervals, over utterances common to all systems."""
-    found = statistics(read_systems(out_dirs))
+    """{system: out_dir} -> means with 95 % intervals, over utterances common to all systems.
+
+    Raises:
+        FileNotFoundError: a folder holds no scores.
+        ValueError: the systems have no metric of the same utterance.
+    """
+    systems = read_systems(out_dirs)
+    found = statistics(systems)
+    if not found.cells:
+        has = "; ".join(f"{system.name}: {system.holds()}" for system in systems)
+        raise ValueError(
+            f"no metric has a value for the same utterance in every system ({has}); score them "
+            "with the same lists and --metrics"
+        )
     lines = header(["System", *map(title, found.cells)])
     for system in found.systems:
         lines.append(line([system, *(show(c, cells[system]) for c, cells in found.cells.items())]))
@@ -138,7 +166,8 @@ def results_table(out_dirs: Mapping[str, PathLike]) -> str:
 def show(column: str, cell: Cell) -> str:
     """A mean and its interval with as many decimals as the column's range asks for."""
     digits = 3 if METRICS[column].range[1] <= 1 else 2
-    return f"{cell.mean:.{digits}f} ± {cell.half:.{digits}f}"
+    mean = f"{cell.mean:.{digits}f}"
+    return mean if np.isnan(cell.half) else f"{mean} ± {cell.half:.{digits}f}"
 
 
 def title(column: str) -> str:
@@ -152,5 +181,11 @@ def header(cells: Sequence[str]) -> list[str]:
 
 
 def line(cells: Sequence[str]) -> str:
-    """One line of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
+    """One line of a Markdown table; a `|` inside a cell does not end it."""
+    return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"
+
+
+def cells_of(row: str) -> list[str]:
+    """The cells of what `line` wrote."""
+    inner = row.removeprefix("| ").removesuffix(" |")
+    return [cell.replace(BAR, "|") for cell in inner.split(" | ")]
