@@ -111,6 +111,16 @@ def test_codecs_and_resamplers_add_no_delay(fs):
         assert lag(speech, distortion.apply(speech, fs)) == 0, distortion
 
 
+@pytest.mark.parametrize("fs", RATES)
+def test_codecs_take_signals_of_a_few_samples(fs):
+    # So few bytes that the container could be taken for another.
+    for size in (1, 50, 400):
+        speech = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+        for codec in (Codec("mp3", None, 5), Codec("ogg", "opus", 5), Codec("ogg", "vorbis", 5)):
+            coded = codec.apply(speech, fs)
+            assert coded.shape == speech.shape and np.isfinite(coded).all(), codec
+
+
 @pytest.mark.parametrize("res_type", RESAMPLERS)
 def test_bandwidth_limitation_removes_the_upper_band(res_type):
     noise = np.random.default_rng(0).standard_normal(48000).astype(np.float32)
