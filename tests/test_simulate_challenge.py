@@ -256,6 +256,37 @@ def test_wrong_executors_are_named(sources, tmp_path):
         render(samples, sources, tmp_path, nj=2, scheduler="tcp://a:1")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--split 3/2", "--split 3/2 is not i/n"),
+        ("--split 1/2 --params_only", "leave --split to the jobs"),
+        ("--seed 4294967296", "seed 0 to 4294967295"),
+        ("--scheduler slurm", "goes with --executor dask"),
+    ],
+)
+def test_wrong_options_leave_a_set_as_it_is(folder, tmp_path, capsys, options, message):
+    out = tmp_path / "train"
+    command = ["simulate", "--sources", str(folder), "--config", CONFIG, "--out", str(out)]
+    assert main([*command, "--num", "2"]) == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert main([*command, "--num", "3", *options.split()]) == 2
+    assert message in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_a_file_in_the_place_of_the_set_and_a_meta_that_is_no_text_are_named(
+    folder, tmp_path, capsys
+):
+    file = tmp_path / "file"
+    file.write_bytes(b"\xe1\x00")
+    command = ["simulate", "--sources", str(folder), "--config", CONFIG]
+    assert main([*command, "--out", str(file / "train")]) == 2
+    assert f"{file} is a file" in capsys.readouterr().err
+    assert main([*command, "--out", str(tmp_path / "train"), "--meta", str(file)]) == 2
+    assert f"{file}: no text" in capsys.readouterr().err
+
+
 def test_options_may_be_written_with_hyphens(folder, tmp_path):
     out = tmp_path / "train"
     command = ["simulate", "--sources", str(folder), "--config", CONFIG, "--out", str(out)]

@@ -268,12 +268,23 @@ def test_coverage_meets_every_rate_and_distortion(sources):
         ({"noise": {"snr_db": [20, -5]}}, "noise.snr_db"),
         ({"rates": {12000: 1}}, "fs=12000"),
         ({"coverage": "yes"}, "true or false"),
+        ({"rates": [16000]}, r"rates: \[16000\]; expected weights"),
+        ({"rates": {16000: "x"}}, "rates: 'x'; expected a number"),
+        ({"noise": {"snr_db": 5}}, "noise.snr_db: 5; expected a list"),
         ({"codec": {"ogg_encoders": ["aac"]}}, "vorbis, opus"),
     ],
 )
 def test_wrong_config_is_named(values, message):
     with pytest.raises(ValueError, match=message):
         config_from_dict(values)
+
+
+@pytest.mark.parametrize("content", [b"noise: [", b"\xe1\x00", b"noise: {snr_db: [9, 1]}"])
+def test_a_config_that_cannot_be_read_is_named(tmp_path, content):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="mine.yaml: "):
+        load_config(path)
 
 
 def test_default_yaml_is_the_default_config():

@@ -70,7 +70,13 @@ def iter_meta(path: str | Path) -> Iterator[Sample]:
         ListError: missing file, column or id, a value that is no number where one is needed, or no
             sample at all.
     """
-    path = Path(path)
+    try:
+        yield from _lines(Path(path))
+    except UnicodeDecodeError as error:
+        raise ListError(f"{path}: no text in UTF-8 ({error}); name a meta.tsv") from error
+
+
+def _lines(path: Path) -> Iterator[Sample]:
     if not path.is_file():
         raise ListError(f"{path}: no such file; run 'hybridse simulate' with --params_only first")
     kinds = {spec.name: spec.type for spec in dataclasses.fields(Sample)}
