@@ -443,6 +443,22 @@ def test_a_meta_that_names_nothing_stops_before_the_start(folder, tmp_path, caps
     assert not (tmp_path / "set" / "meta.tsv").exists()
 
 
+@pytest.mark.parametrize("uid", ["../../evil", "a b"])
+def test_an_id_that_is_no_name_stops_before_the_start(folder, tmp_path, capsys, uid):
+    meta = tmp_path / "meta.tsv"
+    row = [uid, "-", "s", "s", "-", "n", "3.0", "none", "none", "16000", "16000"]
+    meta.write_text("\n".join("\t".join(line) for line in (COLUMNS[: len(row)], row)))
+    command = ["simulate", "--sources", str(folder), "--out", str(tmp_path / "out" / "set")]
+    assert main([*command, "--meta", str(meta)]) == 2
+    assert "no blank and no slash" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "set" / "meta.tsv").exists()
+
+
+def test_a_folder_whose_name_cannot_begin_an_id_is_refused(folder, tmp_path, capsys):
+    assert main(["simulate", "--sources", str(folder), "--out", str(tmp_path / "my set")]) == 2
+    assert "no blanks" in capsys.readouterr().err and not (tmp_path / "my set").exists()
+
+
 def test_drawing_starts_without_torch():
     code = "import sys, espnet_hybridse.cli.simulate as _; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -391,7 +391,7 @@ def test_bad_sources_are_quarantined_and_the_rest_is_rendered(tmp_path, capsys):
     arguments = ["simulate", "--sources", str(folder), "--config", str(CONFIG), "--num", "9"]
     out = tmp_path / "dump" / "train"
     assert main(arguments + ["--out", str(out)]) == 0
-    assert "quarantined" in capsys.readouterr().out
+    assert f"quarantined: {out}/quarantine.tsv says why" in capsys.readouterr().out
     reasons = (out / "quarantine.tsv").read_text()
     for reason in ("NaN", "silent", "unreadable"):
         assert reason in reasons

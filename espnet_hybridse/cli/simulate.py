@@ -153,6 +153,11 @@ def check_options(args: argparse.Namespace) -> None:
         )
     if args.scheduler and args.executor != "dask":
         raise ValueError(f"--scheduler {args.scheduler} goes with --executor dask")
+    if len(Path(args.out).name.split()) > 1:
+        raise ValueError(
+            f"--out {args.out!r}: the folder's name begins every utterance's, which has no blanks; "
+            "name it without"
+        )
     there = next(path for path in (Path(args.out), *Path(args.out).parents) if path.exists())
     if not there.is_dir():
         raise ValueError(f"--out {args.out}: {there} is a file; name a folder to write to")

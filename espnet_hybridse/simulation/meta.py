@@ -1,6 +1,7 @@
 """meta.tsv: one line per simulated sample, in the challenge's columns plus our own."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
@@ -9,6 +10,7 @@ from pathlib import Path
 from espnet_hybridse.lists import ListError, atomic_path
 
 NO_TEXT = "<not-available>"
+NAME = re.compile(r"[^\s/]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,11 @@ def _lines(path: Path) -> Iterator[Sample]:
                 sample = Sample(**values)
             except (TypeError, ValueError) as error:
                 raise ListError(f"{path}:{number}: {error}") from error
+            if not NAME.fullmatch(sample.id):
+                raise ListError(
+                    f"{path}:{number}: id {sample.id!r} names files and lines of lists; accepted: "
+                    "no blank and no slash"
+                )
             if sample.id in seen:
                 raise ListError(f"{path}:{number}: id {sample.id!r} stands twice")
             seen.add(sample.id)
