@@ -256,6 +256,37 @@ def test_wrong_executors_are_named(sources, tmp_path):
         render(samples, sources, tmp_path, nj=2, scheduler="tcp://a:1")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--split 3/2", "--split 3/2 is not i/n"),
+        ("--split 1/2 --params_only", "leave --split to the jobs"),
+        ("--seed 4294967296", "seed 0 to 4294967295"),
+        ("--scheduler slurm", "goes with --executor dask"),
+    ],
+)
+def test_wrong_options_leave_a_set_as_it_is(folder, tmp_path, capsys, options, message):
+    out = tmp_path / "train"
+    command = ["simulate", "--sources", str(folder), "--config", CONFIG, "--out", str(out)]
+    assert main([*command, "--num", "2"]) == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert main([*command, "--num", "3", *options.split()]) == 2
+    assert message in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_a_file_in_the_place_of_the_set_and_a_meta_that_is_no_text_are_named(
+    folder, tmp_path, capsys
+):
+    file = tmp_path / "file"
+    file.write_bytes(b"\xe1\x00")
+    command = ["simulate", "--sources", str(folder), "--config", CONFIG]
+    assert main([*command, "--out", str(file / "train")]) == 2
+    assert f"{file} is a file" in capsys.readouterr().err
+    assert main([*command, "--out", str(tmp_path / "train"), "--meta", str(file)]) == 2
+    assert f"{file}: no text" in capsys.readouterr().err
+
+
 def test_options_may_be_written_with_hyphens(folder, tmp_path):
     out = tmp_path / "train"
     command = ["simulate", "--sources", str(folder), "--config", CONFIG, "--out", str(out)]
@@ -410,6 +441,22 @@ def test_a_meta_that_names_nothing_stops_before_the_start(folder, tmp_path, caps
     assert main([*command, "--meta", str(empty)]) == 2
     assert "names no sample" in capsys.readouterr().err
     assert not (tmp_path / "set" / "meta.tsv").exists()
+
+
+@pytest.mark.parametrize("uid", ["../../evil", "a b"])
+def test_an_id_that_is_no_name_stops_before_the_start(folder, tmp_path, capsys, uid):
+    meta = tmp_path / "meta.tsv"
+    row = [uid, "-", "s", "s", "-", "n", "3.0", "none", "none", "16000", "16000"]
+    meta.write_text("\n".join("\t".join(line) for line in (COLUMNS[: len(row)], row)))
+    command = ["simulate", "--sources", str(folder), "--out", str(tmp_path / "out" / "set")]
+    assert main([*command, "--meta", str(meta)]) == 2
+    assert "no blank and no slash" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "set" / "meta.tsv").exists()
+
+
+def test_a_folder_whose_name_cannot_begin_an_id_is_refused(folder, tmp_path, capsys):
+    assert main(["simulate", "--sources", str(folder), "--out", str(tmp_path / "my set")]) == 2
+    assert "no blanks" in capsys.readouterr().err and not (tmp_path / "my set").exists()
 
 
 def test_drawing_starts_without_torch():

@@ -27,6 +27,14 @@ def test_demo_writes_every_distortion_and_a_picture(tmp_path):
     assert paths[-1].read_bytes()[:4] == b"\x89PNG"
 
 
+def test_demo_names_a_file_it_cannot_use(tmp_path, capsys):
+    (tmp_path / "no.wav").write_bytes(b"x")
+    for name, reason in (("none.wav", "no such file"), ("no.wav", "unreadable")):
+        command = ["simulate", "--demo", str(tmp_path / name), "--out", str(tmp_path / "demo")]
+        assert main(command) == 2
+        assert f"{name}: {reason}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("fs", RATES)
 def test_demo_has_something_to_show_at_every_rate(fs):
     clean = voice(0.5, fs)
@@ -43,7 +51,8 @@ def test_wind_and_rooms_are_made_with_their_lists(tmp_path):
         assert len(table) == number
         for fs, path in table.values():
             assert soundfile.info(path).samplerate == fs == 48000
-    assert main([*command, "--make_wind", "0"]) == 2
+    assert main([*command, "--make_wind", "0", "--make_rirs", "9"]) == 2
+    assert len(read_sources(tmp_path / "rir.scp")) == 2, "refused before anything is made"
 
 
 def test_dry_lists_name_the_speech_itself(tmp_path):

@@ -111,6 +111,16 @@ def test_codecs_and_resamplers_add_no_delay(fs):
         assert lag(speech, distortion.apply(speech, fs)) == 0, distortion
 
 
+@pytest.mark.parametrize("fs", RATES)
+def test_codecs_take_signals_of_a_few_samples(fs):
+    # So few bytes that the container could be taken for another.
+    for size in (1, 50, 400):
+        speech = np.random.default_rng(0).standard_normal(size).astype(np.float32)
+        for codec in (Codec("mp3", None, 5), Codec("ogg", "opus", 5), Codec("ogg", "vorbis", 5)):
+            coded = codec.apply(speech, fs)
+            assert coded.shape == speech.shape and np.isfinite(coded).all(), codec
+
+
 @pytest.mark.parametrize("res_type", RESAMPLERS)
 def test_bandwidth_limitation_removes_the_upper_band(res_type):
     noise = np.random.default_rng(0).standard_normal(48000).astype(np.float32)
@@ -258,12 +268,23 @@ def test_coverage_meets_every_rate_and_distortion(sources):
         ({"noise": {"snr_db": [20, -5]}}, "noise.snr_db"),
         ({"rates": {12000: 1}}, "fs=12000"),
         ({"coverage": "yes"}, "true or false"),
+        ({"rates": [16000]}, r"rates: \[16000\]; expected weights"),
+        ({"rates": {16000: "x"}}, "rates: 'x'; expected a number"),
+        ({"noise": {"snr_db": 5}}, "noise.snr_db: 5; expected a list"),
         ({"codec": {"ogg_encoders": ["aac"]}}, "vorbis, opus"),
     ],
 )
 def test_wrong_config_is_named(values, message):
     with pytest.raises(ValueError, match=message):
         config_from_dict(values)
+
+
+@pytest.mark.parametrize("content", [b"noise: [", b"\xe1\x00", b"noise: {snr_db: [9, 1]}"])
+def test_a_config_that_cannot_be_read_is_named(tmp_path, content):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="mine.yaml: "):
+        load_config(path)
 
 
 def test_default_yaml_is_the_default_config():
@@ -370,7 +391,7 @@ def test_bad_sources_are_quarantined_and_the_rest_is_rendered(tmp_path, capsys):
     arguments = ["simulate", "--sources", str(folder), "--config", str(CONFIG), "--num", "9"]
     out = tmp_path / "dump" / "train"
     assert main(arguments + ["--out", str(out)]) == 0
-    assert "quarantined" in capsys.readouterr().out
+    assert f"quarantined: {out}/quarantine.tsv says why" in capsys.readouterr().out
     reasons = (out / "quarantine.tsv").read_text()
     for reason in ("NaN", "silent", "unreadable"):
         assert reason in reasons

@@ -18,7 +18,9 @@ from espnet_hybridse.simulation.origin import Origin, read_origin
 from espnet_hybridse.simulation.parameters import audio_path, sample_parameters
 from espnet_hybridse.simulation.render import render_set, write_parameters
 from espnet_hybridse.simulation.rooms import render_rooms
+from espnet_hybridse.simulation.row_seeds import MASK
 from espnet_hybridse.simulation.sources import Sources, scan_speech
+from espnet_hybridse.tokens.token_lists import Shard
 from espnet_hybridse.workers import worker_pool
 
 FORMATS = ("flac", "wav")
@@ -79,11 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.num < 1 or args.nj < 1 or args.seed < 0:
-        raise ValueError(
-            f"--num {args.num} --nj {args.nj} --seed {args.seed}: "
-            "num and nj must be 1 or more, seed 0 or more"
-        )
+    check_options(args)
     if args.demo:
         for path in write_demo(args.demo, args.out, args.seed):
             print(path)
@@ -130,6 +128,39 @@ def run(args: argparse.Namespace) -> int:
     options = {"split": args.split, "executor": args.executor, "scheduler": args.scheduler}
     print(f"{args.out}: {render_set(sources, args.out, args.nj, bad, **options)}")
     return 0
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Refuse what could not be done, before anything that is there already is touched.
+
+    Raises:
+        ValueError: names the option, what it accepts and the fix.
+    """
+    if args.num < 1 or args.nj < 1 or not 0 <= args.seed <= MASK:
+        raise ValueError(
+            f"--num {args.num} --nj {args.nj} --seed {args.seed}: "
+            f"num and nj must be 1 or more, seed 0 to {MASK}"
+        )
+    for name in ("make_rirs", "make_wind"):
+        number = getattr(args, name)
+        if number is not None and number < 1:
+            raise ValueError(f"--{name} {number}; accepted: 1 or more files")
+    Shard(args.split)
+    if args.split and args.params_only:
+        raise ValueError(
+            f"--params_only --split {args.split}: parameters are those of the whole set; leave "
+            "--split to the jobs that render it"
+        )
+    if args.scheduler and args.executor != "dask":
+        raise ValueError(f"--scheduler {args.scheduler} goes with --executor dask")
+    if len(Path(args.out).name.split()) > 1:
+        raise ValueError(
+            f"--out {args.out!r}: the folder's name begins every utterance's, which has no blanks; "
+            "name it without"
+        )
+    there = next(path for path in (Path(args.out), *Path(args.out).parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"--out {args.out}: {there} is a file; name a folder to write to")
 
 
 def _parameters_are_there(out: str, origin: Origin) -> bool:

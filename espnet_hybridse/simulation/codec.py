@@ -55,7 +55,11 @@ class Codec:
     def apply(
         self, speech: np.ndarray, fs: int, rng: np.random.Generator | None = None
     ) -> np.ndarray:
-        """Encode and decode (T,) at `fs` Hz: (T,) float32, aligned; `rng` plays no part."""
+        """Encode and decode (T,) at `fs` Hz: (T,) float32, aligned; `rng` plays no part.
+
+        Raises:
+            ValueError: the encoder or decoder gave up.
+        """
         # The encoders' thresholds assume signals near full scale, and integer ones clip above it.
         peak = max(float(np.abs(speech).max()), 1e-10) / 0.9
         codec_fs = fs
@@ -85,6 +89,15 @@ def _libav(
     """Encode (T,) into memory and decode it again: (T',) float32 and its rate."""
     import av  # here: training and enhancement do without
 
+    try:
+        return _through(av, wav, fs, container, encoder, options)
+    except av.error.FFmpegError as error:  # of several types; the caller expects this one
+        raise ValueError(f"codec: {encoder} at {fs} Hz, {wav.size} samples: {error}") from error
+
+
+def _through(
+    av, wav: np.ndarray, fs: int, container: str, encoder: str, options: dict
+) -> tuple[np.ndarray, int]:
     buffer = io.BytesIO()
     frame = av.AudioFrame.from_ndarray(wav[None].astype(np.float32), format="flt", layout="mono")
     frame.sample_rate, frame.pts = fs, 0
@@ -93,7 +106,8 @@ def _libav(
         writer.mux(stream.encode(frame))
         writer.mux(stream.encode(None))
     buffer.seek(0)
-    with av.open(buffer) as reader:
+    # Named, not guessed: of a few hundred bytes the guess is sometimes wrong.
+    with av.open(buffer, format=container) as reader:
         parts = [frame.to_ndarray().reshape(-1) for frame in reader.decode(audio=0)]
         return np.concatenate(parts), reader.streams.audio[0].rate
 

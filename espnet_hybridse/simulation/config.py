@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import logging
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,13 @@ def load_config(path: str | Path | None = None) -> SimulationConfig:
         raise FileNotFoundError(
             f"{path}: no such config; leave it out for {DEFAULT} or the challenge's values"
         )
-    return config_from_dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    try:
+        return config_from_dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: no YAML of keys and values ({reason})") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def config_from_dict(values: dict[str, Any]) -> SimulationConfig:
@@ -256,6 +263,12 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"{name}: {value!r}; expected a number")
         return kind(value)
-    if isinstance(value, list):
-        return tuple(value)
-    return value
+    if typing.get_origin(kind) is dict:
+        if not isinstance(value, dict):
+            raise ConfigError(f"{name}: {value!r}; expected weights, such as {{16000: 1.0}}")
+        for weight in value.values():
+            _convert(float, weight, name)
+        return value
+    if not isinstance(value, list):
+        raise ConfigError(f"{name}: {value!r}; expected a list, such as [from, to]")
+    return tuple(value)

@@ -6,6 +6,7 @@ import numpy as np
 
 from espnet_hybridse.audio import (
     RATES,
+    BadAudio,
     check_audio,
     nearest_rate,
     read_audio,
@@ -42,9 +43,14 @@ def write_demo(file: str | Path, out: str | Path, seed: int = 0) -> list[Path]:
     except ImportError as error:
         raise ValueError(f"{error}; pip install 'espnet_hybridse[recipe]'") from error
     out = Path(out)
-    wav, source_fs = read_audio(file)
-    fs = nearest_rate(source_fs)
-    wav = check_audio(resample(wav[: int(SECONDS * source_fs)], source_fs, fs), fs)
+    if not Path(file).is_file():
+        raise BadAudio(f"{file}: no such file; name a recording of speech")
+    try:
+        wav, source_fs = read_audio(file)
+        fs = nearest_rate(source_fs)
+        wav = check_audio(resample(wav[: int(SECONDS * source_fs)], source_fs, fs), fs)
+    except BadAudio as error:
+        raise BadAudio(f"{file}: {error}; name a recording of speech in one channel") from error
     clean = highpass(wav, fs, 70.0)
     signals = {"clean": clean, **distorted(clean, fs, np.random.default_rng(seed))}
     paths = []

@@ -87,6 +87,8 @@ def _slurm_cluster(nj: int):
             "(queue, memory, walltime)"
         ) from error
     cluster.scale(nj)
+    # Nothing else is said while they wait for a place, which may be hours.
+    logging.info("slurm: %d jobs handed in; rendering begins with the first (squeue --me)", nj)
     return cluster
 
 

@@ -1,6 +1,7 @@
 """meta.tsv: one line per simulated sample, in the challenge's columns plus our own."""
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
@@ -9,6 +10,7 @@ from pathlib import Path
 from espnet_hybridse.lists import ListError, atomic_path
 
 NO_TEXT = "<not-available>"
+NAME = re.compile(r"[^\s/]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,13 @@ def iter_meta(path: str | Path) -> Iterator[Sample]:
         ListError: missing file, column or id, a value that is no number where one is needed, or no
             sample at all.
     """
-    path = Path(path)
+    try:
+        yield from _lines(Path(path))
+    except UnicodeDecodeError as error:
+        raise ListError(f"{path}: no text in UTF-8 ({error}); name a meta.tsv") from error
+
+
+def _lines(path: Path) -> Iterator[Sample]:
     if not path.is_file():
         raise ListError(f"{path}: no such file; run 'hybridse simulate' with --params_only first")
     kinds = {spec.name: spec.type for spec in dataclasses.fields(Sample)}
@@ -90,6 +98,11 @@ def iter_meta(path: str | Path) -> Iterator[Sample]:
                 sample = Sample(**values)
             except (TypeError, ValueError) as error:
                 raise ListError(f"{path}:{number}: {error}") from error
+            if not NAME.fullmatch(sample.id):
+                raise ListError(
+                    f"{path}:{number}: id {sample.id!r} names files and lines of lists; accepted: "
+                    "no blank and no slash"
+                )
             if sample.id in seen:
                 raise ListError(f"{path}:{number}: id {sample.id!r} stands twice")
             seen.add(sample.id)

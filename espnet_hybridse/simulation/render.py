@@ -29,18 +29,20 @@ Row = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class RenderSummary:
-    """Counts of one run, and the seconds it took."""
+    """Counts of one run, the seconds it took, and the list that says why, if any was set aside."""
 
     rendered: int
     kept: int
     quarantined: int
     seconds: float
+    quarantine: Path | None = None
 
     def __str__(self) -> str:
         rate = self.rendered / max(self.seconds, 1e-9)
         return (
             f"{self.rendered} rendered ({rate:.1f} utt/s), {self.kept} were there already, "
             f"{self.quarantined} quarantined"
+            + (f": {self.quarantine} says why" if self.quarantined and self.quarantine else "")
         )
 
 
@@ -146,7 +148,8 @@ def render_set(
         write_lists(filter(files.has, iter_meta(meta)), out)
         for part in out.glob("quarantine.*of*.tsv"):
             part.unlink()
-    return RenderSummary(rendered, kept, quarantine.count, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    return RenderSummary(rendered, kept, quarantine.count, seconds, quarantine.path)
 
 
 def _survey(meta: Path, shard: Shard) -> tuple[int, int, float]:
