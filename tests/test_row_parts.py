@@ -35,6 +35,21 @@ def test_parts_equal_the_whole(layer, bins):
     assert torch.equal(inputs[0], kept), "the input was written to"
 
 
+@pytest.mark.parametrize("layer", LAYERS)
+def test_bfloat16_runs_on_every_processor(layer):
+    torch.manual_seed(0)
+    module, lengths = LAYERS[layer]().eval(), torch.tensor([20])
+    inputs = (torch.randn(1, 20, 30, 16),)
+    if layer == "refiner":
+        noisy = torch.randn(1, 20, 50, dtype=torch.complex64)
+        inputs = noisy, lengths, torch.randn(1, 20, 8), lengths
+    with torch.inference_mode():
+        whole = module(*inputs)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = module(*inputs)
+    assert (half - whole).abs().mean() < 0.05 * whole.abs().mean()
+
+
 def test_an_empty_batch_stays_empty():
     with torch.inference_mode():
         assert GridBlock(16, 4, 4, 64)(torch.zeros(0, 4, 40, 16)).shape == (0, 4, 40, 16)
