@@ -33,3 +33,13 @@ def autocast(device: torch.device, amp_dtype: Optional[str]) -> ContextManager:
     if amp_dtype is None or (amp_dtype == "auto" and not native):
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def as_autocast(x: torch.Tensor) -> torch.Tensor:
+    """`x` in the type that autocast computes in, where it is on; unchanged elsewhere.
+
+    PyTorch's LSTM chooses its kernel before autocast does so: float32 given to it would reach one
+    for bfloat16 that many processors do not have.
+    """
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x

@@ -17,14 +17,14 @@ def row_parts(x: torch.Tensor, dim: int, values: int) -> List[torch.Tensor]:
     Args:
         x: input of a layer.
         dim: its rows.
-        values: what the layer gives for one row.
+        values: what the layer gives for one row; 0 of an empty batch.
 
     Returns:
         One view of everything for a GPU or where gradients are needed.
     """
     if x.device.type != "cpu" or torch.is_grad_enabled():
         return [x]
-    return list(x.split(max(MIN_ROWS, VALUES // values), dim))
+    return list(x.split(max(MIN_ROWS, VALUES // max(values, 1)), dim))
 
 
 def by_row_parts(

@@ -82,7 +82,10 @@ def write_submission(
 
 
 def _flac(path: Path) -> bytes:
-    info = read_info(path)
+    try:
+        info = read_info(path)
+    except BadAudio as error:
+        raise ValueError(f"{path}: {error}; run hybridse enhance again") from error
     if (info.container, info.subtype) == ("FLAC", "PCM_16"):
         return path.read_bytes()
     wav, fs = soundfile.read(str(path), dtype="float32")
@@ -113,10 +116,10 @@ def check_submission(path: Path, noisy: Mapping[str, str]) -> List[str]:
             if info.filename in entries:
                 problems.append(f"{info.filename} stands twice")
             entries[info.filename] = info
-            if any(part.startswith(".") or part == "__MACOSX" for part in name.parts):
+            if name.is_absolute() or ".." in name.parts or stat.S_ISLNK(info.external_attr >> 16):
+                problems.append(f"{info.filename}: a path out of the zip or a link")
+            elif any(part.startswith(".") or part == "__MACOSX" for part in name.parts):
                 problems.append(f"{info.filename}: hidden file")
-            elif name.is_absolute() or stat.S_ISLNK(info.external_attr >> 16):
-                problems.append(f"{info.filename}: an absolute path or a link")
             elif not info.filename.endswith("/") and not _expected(name, noisy):
                 problems.append(f"{info.filename}: neither {README} nor {FOLDER}/<id>.flac")
         problems += _check_readme(archive, entries)
@@ -165,7 +168,8 @@ def _check_audio(archive: zipfile.ZipFile, name: str, noisy: str) -> List[str]:
             kind, shape = (file.format, file.subtype), (file.samplerate, file.channels)
             wav = file.read(dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-        return [f"unreadable ({error})"]
+        # Without libsndfile's name of the buffer, which tells nobody anything.
+        return [f"unreadable ({getattr(error, 'error_string', error)})"]
     problems = []
     if kind != ("FLAC", "PCM_16"):
         problems.append(f"{kind[0]} {kind[1]}, expected FLAC PCM_16")

@@ -187,6 +187,9 @@ def test_mix_and_shared_mask(models, disc):
         Enhancer(disc.loaded, segment_s=1.0, overlap_s=0.6)
     with pytest.raises(ValueError, match="lookahead_s=0.3.*at most half of it"):
         Enhancer(disc.loaded, segment_s=1.0, overlap_s=0.0, lookahead_s=0.3)
+    for segment_s in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="a segment has at least 0.1 s"):
+            Enhancer(disc.loaded, segment_s=segment_s)
 
 
 def test_threads_share_an_enhancer(models):

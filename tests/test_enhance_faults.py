@@ -24,7 +24,7 @@ from espnet_hybridse.inference import batch
 from espnet_hybridse.inference.archive import UnsafeArchive
 from espnet_hybridse.inference.audio_files import read_blocks, read_info
 from espnet_hybridse.inference.file_result import Result, enhance_file
-from espnet_hybridse.inference.jobs import Job
+from espnet_hybridse.inference.jobs import Job, plan_jobs
 
 KINDS = [("wav", "PCM_16"), ("flac", "PCM_16"), ("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III")]
 KINDS += [("opus", "OPUS"), ("aiff", "PCM_24"), ("wav", "FLOAT"), ("w64", "PCM_16")]
@@ -299,3 +299,11 @@ def test_a_file_that_kills_its_worker_is_found(monkeypatch):
     results = list(batch._in_workers(jobs, 4, ()))
     assert sorted(result.job.uid for result in results) == [job.uid for job in jobs]
     assert {result.job.uid for result in results if result.reason} == {"03", "17"}
+
+
+def test_a_broken_link_is_named_not_passed_over(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link.wav").symlink_to("gone.wav")
+    [job] = plan_jobs(tmp_path / "in", tmp_path / "out")
+    with pytest.raises(BadAudio, match="no such file"):
+        read_info(job.source)

@@ -161,6 +161,13 @@ def test_a_submission_is_made_and_passes(lists, capsys):
     assert main(["submit", path, noisy, f"--enhanced={lists}/other.scp", *FACTS]) == 2
     assert "utt0.flac: 22050 Hz, its noisy file has 8000 Hz" in capsys.readouterr().err
     assert (lists / "s.zip").read_bytes() == before
+    Path(lists / "enhanced0.wav").write_bytes(b"")
+    assert main(["submit", path, noisy, f"--enhanced={lists}/enhanced.scp", *FACTS]) == 2
+    assert "enhanced0.wav: unreadable" in capsys.readouterr().err
+    (lists / "template.yaml").write_text("a: 1\n b: [")
+    template = f"--template={lists}/template.yaml"
+    assert main(["submit", path, noisy, f"--enhanced={lists}/enhanced.scp", template]) == 2
+    assert "template.yaml: not YAML" in capsys.readouterr().err
 
 
 def test_every_broken_rule_is_named(lists, capsys):
@@ -173,6 +180,7 @@ def test_every_broken_rule_is_named(lists, capsys):
         archive.writestr("enhanced/utt0.flac", (lists / "stereo.flac").read_bytes())
         archive.writestr("enhanced/utt1.flac", flac)
         archive.writestr("enhanced/.DS_Store", b"")
+        archive.writestr("../utt0.flac", flac)
         archive.writestr("utt2.flac", flac)
     problems = "\n".join(check_submission(path, noisy))
     for text in (
@@ -182,6 +190,7 @@ def test_every_broken_rule_is_named(lists, capsys):
         "utt1.flac: 8000 Hz, its noisy file has 22050 Hz",
         "utt1.flac: 800 samples, its noisy file has 2205",
         ".DS_Store: hidden file",
+        "../utt0.flac: a path out of the zip or a link",
         "utt2.flac: neither README.yaml nor enhanced/<id>.flac",
         "enhanced/utt2.flac is missing",
     ):

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Dict
 
 import yaml
 
@@ -35,10 +36,27 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("name the enhanced files with --enhanced, or --check a zip")
     template = TEMPLATE
     if args.template is not None:
-        template = yaml.safe_load(args.template.read_text(encoding="utf-8"))
-        if not isinstance(template, dict):
-            raise ValueError(f"{args.template}: expected 'field: value' lines")
+        template = read_template(args.template)
     readme = make_readme(template, pairs(args.fact, "--fact team=NAME"))
     write_submission(read_list(args.enhanced), noisy, readme, args.zip)
     print(f"{args.zip}: {len(noisy)} files, {args.zip.stat().st_size / 1e6:.1f} MB, checked")
     return 0
+
+
+def read_template(path: Path) -> Dict[str, object]:
+    """The fields of the challenge's README.yaml.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: not YAML, or no fields.
+    """
+    try:
+        template = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{path}: not YAML ({problem}); mend it or leave --template out"
+        ) from error
+    if not isinstance(template, dict):
+        raise ValueError(f"{path}: expected 'field: value' lines")
+    return template

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from espnet_hybridse.generative.cross_attention import CrossAttention
 from espnet_hybridse.lengths import by_length
+from espnet_hybridse.precision import as_autocast
 from espnet_hybridse.row_parts import by_row_parts
 from espnet_hybridse.spectrum import compress
 
@@ -185,4 +186,4 @@ class _Recurrent(nn.Module):
         return by_row_parts(self._rows, x, x.shape[1] * self.project.in_features)
 
     def _rows(self, x: Tensor) -> Tensor:
-        return self.project(self.lstm(self.norm(x))[0])
+        return self.project(self.lstm(as_autocast(self.norm(x)))[0])

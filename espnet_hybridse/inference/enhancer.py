@@ -1,5 +1,6 @@
 """Enhancement of waveforms of any rate and length with a trained model."""
 
+from math import inf
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
@@ -76,7 +77,9 @@ class Enhancer:
         if not 0.0 <= mix <= 1.0:
             raise ValueError(f"mix={mix} must lie in [0, 1]: 0 is the input, 1 the enhanced signal")
         shared_s = overlap_s + 2 * lookahead_s
-        if segment_s < 0.1 or min(overlap_s, lookahead_s) < 0 or shared_s > segment_s / 2:
+        # Written such that NaN fails, too.
+        fits = 0.1 <= segment_s < inf and 0 <= shared_s <= segment_s / 2
+        if not fits or min(overlap_s, lookahead_s) < 0:
             raise ValueError(
                 f"segment_s={segment_s}, overlap_s={overlap_s}, lookahead_s={lookahead_s}: a "
                 "segment has at least 0.1 s, and overlap + 2 x lookahead is at most half of it"

@@ -89,7 +89,7 @@ def _of_files(files: List[Path], root: Path, out: Path, suffix: Optional[str]) -
     for path in files:
         name = path.relative_to(root)
         hidden = any(part.startswith(".") for part in name.parts)
-        if hidden or path.suffix.lower() not in CONTAINERS or not path.is_file():
+        if hidden or path.suffix.lower() not in CONTAINERS or path.is_dir():
             continue
         if inside and own in path.resolve().parents:
             continue
