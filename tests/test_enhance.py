@@ -302,8 +302,10 @@ def test_what_is_there_is_kept_unless_settings_change(models, tmp_path, capsys):
     assert "3 enhanced" in capsys.readouterr().out
     assert main([*run, "--resume"]) == 0
     assert "0 enhanced" in (text := capsys.readouterr().out) and "3 were there" in text
+    # Some of the files with other settings, then all: what the first settings wrote is not kept.
+    assert main([*run, "--mix", "0.5", "--max_utts", "1"]) == 0
     assert main([*run, "--mix", "0.5"]) == 0
-    assert "3 enhanced" in capsys.readouterr().out
+    assert "2 enhanced" in (text := capsys.readouterr().out) and "1 were there" in text
     (source / "bad.wav").write_text("bad")
     assert main([*run, "--mix", "0.5", "--strict"]) == 3
     assert "bad.wav" in (out / "quarantine.tsv").read_text()

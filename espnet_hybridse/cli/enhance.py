@@ -162,15 +162,19 @@ def enhance_all(args: argparse.Namespace, jobs: List[Job], weights: List[Path]) 
             "this command wrote; take another OUT or pass --overwrite"
         )
     with only_run_in(args.out):
-        stale = stamp.is_file() and stamp.read_text() != identity
-        if args.overwrite or stale:
+        current = stamp.is_file() and stamp.read_text() == identity
+        if args.overwrite or not current:
             for job in there:
                 job.target.unlink(missing_ok=True)
-        with atomic_path(stamp) as tmp:
-            tmp.write_text(identity)
+        if not current:
+            # Kept where nothing changed: its time tells what other settings wrote before, of files
+            # that were not part of the run which brought these.
+            with atomic_path(stamp) as tmp:
+                tmp.write_text(identity)
         log = args.out / "quarantine.tsv"
         report = partial(print_result, stream=args.messages) if args.json else None
         options = {**options_of(args), "subtype": args.subtype, "report": report}
+        options["since"] = stamp.stat().st_mtime
         summary = enhance_files(args.model, jobs, nj=args.nj, log=log, **options)
         if args.source.suffix == ".scp":
             write_scp(jobs, args.out / "spk1.scp")

@@ -71,6 +71,7 @@ def enhance_files(
     *,
     log: Optional[Path] = None,
     resume: bool = True,
+    since: float = 0.0,
     subtype: Optional[str] = None,
     report: Optional[Callable[[Result], None]] = None,
     **options,
@@ -83,6 +84,7 @@ def enhance_files(
         nj: processes; on a GPU, 1.
         log: quarantine list, if one is wanted.
         resume: skip what is done.
+        since: time of a file system; what was written before is not done.
         subtype: libsndfile's name of the results' sample format, instead of the sources'.
         report: called with each file's result as it is there.
         options: of :class:`Enhancer`: device, batch, decode_dtype, …
@@ -91,7 +93,7 @@ def enhance_files(
         OutputFailed: a result cannot be written; the rest could not be either.
     """
     jobs = list(jobs)
-    todo = [job for job in jobs if not (resume and is_done(job))]
+    todo = [job for job in jobs if not (resume and is_done(job, since))]
     summary = Summary(skipped=len(jobs) - len(todo))
     quarantine = None if log is None else Quarantine(log)
     if not todo:

@@ -130,11 +130,12 @@ def _check(jobs: List[Job]) -> None:
             )
 
 
-def is_done(job: Job) -> bool:
-    """Whether the target is there and newer than its source."""
+def is_done(job: Job, since: float = 0.0) -> bool:
+    """Whether the target is there, newer than its source and not written before `since`."""
     if not job.target.is_file():
         return False
-    return not job.source.is_file() or job.target.stat().st_mtime >= job.source.stat().st_mtime
+    written = job.target.stat().st_mtime
+    return written >= since and (not job.source.is_file() or written >= job.source.stat().st_mtime)
 
 
 def write_scp(jobs: List[Job], path: Path) -> None:
