@@ -102,7 +102,7 @@ def plot_branches(columns: Mapping[str, Tuple[int, Sequence[Picture]]], out: Pat
                 peak = level.max() if peak is None else peak
                 scale = {"vmin": peak + FLOOR_DB, "vmax": peak, "cmap": "magma"}
                 axis.pcolormesh(times, freqs / 1000, level, rasterized=True, **scale)
-            axis.set_ylabel(f"{picture.title} (kHz)", fontsize=8)
+            axis.set_ylabel(f"{picture.title}\n(kHz)", fontsize=8)
         for axis in panels[len(pictures) :]:
             axis.set_axis_off()
         panels[len(pictures) - 1].set_xlabel("seconds")
