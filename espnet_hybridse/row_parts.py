@@ -31,5 +31,9 @@ def by_row_parts(
     layer: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, values: int
 ) -> torch.Tensor:
     """`layer(x)`, (N, …) -> (N, …), whose N rows do not influence each other."""
-    parts = row_parts(x, 0, values)
-    return layer(x) if len(parts) == 1 else torch.cat([layer(part) for part in parts])
+    return joined([layer(part) for part in row_parts(x, 0, values)], 0)
+
+
+def joined(parts: List[torch.Tensor], dim: int) -> torch.Tensor:
+    """`torch.cat` without a copy of a single part."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)

@@ -6,7 +6,6 @@ computation differs: no unfold copy, library norms, scaled dot-product attention
 
 import math
 from functools import partial
-from typing import List
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +13,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from espnet_hybridse.discriminative.window_blstm import window_blstm
-from espnet_hybridse.row_parts import row_parts
+from espnet_hybridse.row_parts import joined, row_parts
 
 
 class GridBlock(nn.Module):
@@ -123,11 +122,8 @@ class GridBlock(nn.Module):
         )
         out = F.scaled_dot_product_attention(query.flatten(3), key.flatten(3), value.flatten(3))
         heads = out.view_as(value).permute(0, 2, 3, 1, 4)
-        done, start = [], 0
-        for part in parts:
-            stop = start + part.shape[1]
-            done.append(self._merge(part, heads[:, start:stop].reshape(part.shape)))
-            start = stop
+        heads = heads.split([part.shape[1] for part in parts], 1)
+        done = [self._merge(x, out.reshape(x.shape)) for x, out in zip(parts, heads, strict=True)]
         return joined(done, 1)
 
     def _merge(self, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
@@ -138,11 +134,6 @@ class GridBlock(nn.Module):
 def apply(function, *args):
     """What `checkpoint` does, without it."""
     return function(*args)
-
-
-def joined(parts: List[torch.Tensor], dim: int) -> torch.Tensor:
-    """`torch.cat` without a copy of a single part."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
 def pointwise(conv: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:

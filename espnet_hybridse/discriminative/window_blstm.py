@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from espnet_hybridse.lean_lstm import lean_blstm
+from espnet_hybridse.precision import as_autocast
 from espnet_hybridse.windows import OverlapAdd, cut_windows
 
 LEAN_FROM = 2**14
@@ -32,9 +33,7 @@ def window_blstm(
     Returns:
         (L, N, C).
     """
-    if torch.is_autocast_enabled(x.device.type):
-        # Before the windows multiply it.
-        x = x.to(torch.get_autocast_dtype(x.device.type))
+    x = as_autocast(x)  # before the windows multiply it
     # ESPnet orders a window's features frame-major where windows tile, else channel-major.
     tiles = size == step
     project, bias = (linear.weight, linear.bias) if tiles else (_frame_major(linear), None)

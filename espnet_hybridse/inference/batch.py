@@ -84,7 +84,7 @@ def enhance_files(
         nj: processes; on a GPU, 1.
         log: quarantine list, if one is wanted.
         resume: skip what is done.
-        since: time of a file system; what was written before is not done.
+        since: results with an earlier time of change (`st_mtime`) are not done.
         subtype: libsndfile's name of the results' sample format, instead of the sources'.
         report: called with each file's result as it is there.
         options: of :class:`Enhancer`: device, batch, decode_dtype, …

@@ -152,11 +152,8 @@ def draw(
         file = folder / (re.sub(r"[^\w.-]+", "_", f"{system.strip('.')}_{uid}") + ".png")
         try:
             plot_utterance(shown, uid, file)
-        except (
-            OSError,
-            RuntimeError,
-            BadAudio,
-        ) as error:  # one that could not be enhanced is listed too
+        # One that could not be enhanced is listed too.
+        except (OSError, RuntimeError, BadAudio) as error:
             logging.warning("no spectrogram of %s: %s", uid, error)
             continue
         links[uid] = f"{folder.name}/{file.name}"

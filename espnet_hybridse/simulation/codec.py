@@ -89,27 +89,21 @@ def _libav(
     """Encode (T,) into memory and decode it again: (T',) float32 and its rate."""
     import av  # here: training and enhancement do without
 
-    try:
-        return _through(av, wav, fs, container, encoder, options)
-    except av.error.FFmpegError as error:  # of several types; the caller expects this one
-        raise ValueError(f"codec: {encoder} at {fs} Hz, {wav.size} samples: {error}") from error
-
-
-def _through(
-    av, wav: np.ndarray, fs: int, container: str, encoder: str, options: dict
-) -> tuple[np.ndarray, int]:
     buffer = io.BytesIO()
     frame = av.AudioFrame.from_ndarray(wav[None].astype(np.float32), format="flt", layout="mono")
     frame.sample_rate, frame.pts = fs, 0
-    with av.open(buffer, "w", format=container) as writer:
-        stream = writer.add_stream(encoder, rate=fs, layout="mono", **options)
-        writer.mux(stream.encode(frame))
-        writer.mux(stream.encode(None))
-    buffer.seek(0)
-    # Named, not guessed: of a few hundred bytes the guess is sometimes wrong.
-    with av.open(buffer, format=container) as reader:
-        parts = [frame.to_ndarray().reshape(-1) for frame in reader.decode(audio=0)]
-        return np.concatenate(parts), reader.streams.audio[0].rate
+    try:
+        with av.open(buffer, "w", format=container) as writer:
+            stream = writer.add_stream(encoder, rate=fs, layout="mono", **options)
+            writer.mux(stream.encode(frame))
+            writer.mux(stream.encode(None))
+        buffer.seek(0)
+        # Named, not guessed: of a few hundred bytes the guess is sometimes wrong.
+        with av.open(buffer, format=container) as reader:
+            parts = [frame.to_ndarray().reshape(-1) for frame in reader.decode(audio=0)]
+            return np.concatenate(parts), reader.streams.audio[0].rate
+    except av.error.FFmpegError as error:  # of several types; the caller expects this one
+        raise ValueError(f"codec: {encoder} at {fs} Hz, {wav.size} samples: {error}") from error
 
 
 def _vorbis(wav: np.ndarray, fs: int, qscale: int) -> tuple[np.ndarray, int]:
