@@ -1,1 +1,0 @@
-"""What the recipe's stages need: hours, memory, disk, files and network, every number traceable."""
