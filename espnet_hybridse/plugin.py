@@ -14,9 +14,9 @@ from espnet_hybridse.losses.estoi import ESTOILoss
 from espnet_hybridse.losses.mr_stft import MultiResolutionSTFTLoss
 from espnet_hybridse.losses.pmsqe import PMSQE
 from espnet_hybridse.losses.regression import RegressionLoss
-from espnet_hybridse.losses.sqa import SQALoss
 from espnet_hybridse.losses.time_l1 import TimeL1
 from espnet_hybridse.losses.token_nll import TokenNLL
+from espnet_hybridse.sqa.loss import SQALoss
 
 PREPROCESSORS = {"hybridse": HybridPreprocessor, "urgent_dynamic": UrgentDynamicPreprocessor}
 

@@ -101,7 +101,7 @@ device=(--device cpu --nj "${nj}")
 [ "${ngpu}" -eq 0 ] || device=(--device cuda --nj 1)
 python - "${metrics}" <<'EOF'
 import sys
-from espnet_hybridse.scoring.registry import select
+from espnet_hybridse.scoring.metrics.registry import select
 try:
     select(sys.argv[1].split())
 except ValueError as error:

@@ -109,7 +109,7 @@ def models(tmp_path_factory):
     import torch
     import yaml
 
-    from espnet_hybridse.task import HybridEnhancementTask
+    from espnet_hybridse.training.task import HybridEnhancementTask
 
     root = tmp_path_factory.mktemp("models")
     stft = {"n_fft": 960, "hop_length": 480, "default_fs": 48000}

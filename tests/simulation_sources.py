@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from espnet_hybridse.simulation.wind import generate_wind
+from espnet_hybridse.simulation.distortions.wind import generate_wind
 
 
 def voice(seconds: float, fs: int, seed: int = 0) -> np.ndarray:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from training_runs import assert_equal, make_run, train_here, weights
 
-from espnet_hybridse.audio import BadAudio, read_audio
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.data.archive import archive_set
-from espnet_hybridse.lists import ListError, read_list
+from espnet_hybridse.data.kaldi_ark import archive_set
+from espnet_hybridse.fileio.audio import BadAudio, read_audio
+from espnet_hybridse.fileio.lists import ListError, read_list
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from espnet_hybridse import assets
-from espnet_hybridse.assets import AssetCorrupt, AssetMissing, check_file, package_dir
+from espnet_hybridse.fileio import assets
+from espnet_hybridse.fileio.assets import AssetCorrupt, AssetMissing, check_file, package_dir
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import os
 import pytest
 import torch
 
-from espnet_hybridse.bench.disc import count_case
-from espnet_hybridse.bench.disc_systems import SYSTEMS, Case
-from espnet_hybridse.bench.memory import MemoryProbe
+from benchmarks.disc import count_case
+from benchmarks.disc_systems import SYSTEMS, Case
+from benchmarks.memory import MemoryProbe
 from espnet_hybridse.cli.main import main
 
 SIZES = {"n_layers": 2, "lstm_hidden_units": 6, "emb_dim": 8, "emb_ks": 2, "emb_hs": 2}

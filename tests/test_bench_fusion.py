@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from espnet_hybridse.bench.fusion import SYSTEMS
+from benchmarks.fusion import SYSTEMS
 from espnet_hybridse.cli.main import main
 
 STFT = {"n_fft": 960, "hop_length": 480, "default_fs": 48000}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from espnet_hybridse.bench.gen import SYSTEMS
+from benchmarks.gen import SYSTEMS
 from espnet_hybridse.cli.main import main
 
 CONF = """

@@ -2,11 +2,11 @@
 
 import pytest
 
-from espnet_hybridse.bench import long
-from espnet_hybridse.cli.bench.common import preset_config
-from espnet_hybridse.cli.bench.long import FILES
+from benchmarks import long
+from benchmarks.command import preset_config
+from benchmarks.options_long import FILES
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.config import read_yaml
+from espnet_hybridse.training.config import read_yaml
 
 
 def test_every_sample_comes_back_and_one_piece_takes_more_memory_than_many():

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from simulation_sources import voice
 
-from espnet_hybridse.bench import simulate_plain
-from espnet_hybridse.bench.simulate import MIX, PARTS, make_bench_sources
+from benchmarks import simulate_plain
+from benchmarks.simulate import MIX, PARTS, make_bench_sources
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.simulation.bandwidth import BandwidthLimitation
-from espnet_hybridse.simulation.codec import Codec
+from espnet_hybridse.simulation.degrade import simulate
+from espnet_hybridse.simulation.distortions.bandwidth import BandwidthLimitation
+from espnet_hybridse.simulation.distortions.codec import Codec
 from espnet_hybridse.simulation.meta import Sample
-from espnet_hybridse.simulation.mixture import simulate
 
 
 def test_every_distortion_and_the_workers_are_measured(tmp_path, capsys):

@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from espnet_hybridse.audio import RATES
 from espnet_hybridse.data.crops import crop_grid
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
 from espnet_hybridse.data.sampler import RateGroupedSampler
+from espnet_hybridse.fileio.audio import RATES
 
 
 def corpus():

@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from espnet_hybridse.generative.decode_weights import StepWeights
 from espnet_hybridse.generative.decoding import decode
 from espnet_hybridse.generative.sampling import Sampling
-from espnet_hybridse.generative.step_weights import StepWeights
 from espnet_hybridse.generative.token_lm import TokenLM
 
 

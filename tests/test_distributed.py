@@ -11,9 +11,9 @@ import pytest
 import torch
 from training_runs import make_run, train_here, weights
 
-from espnet_hybridse.launch import launched
-from espnet_hybridse.lists import ListError
-from espnet_hybridse.training import train
+from espnet_hybridse.fileio.lists import ListError
+from espnet_hybridse.training.launch import launched
+from espnet_hybridse.training.run import train
 
 # Steps so small that rounding does not lead the two apart: gradients are compared, not learning.
 SGD = {"optim": "sgd", "optim_conf": {"lr": 1e-4}, "scheduler": None, "batch_size": 4}

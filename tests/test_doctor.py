@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from espnet_hybridse import health
-from espnet_hybridse.cli import doctor
+from espnet_hybridse.cli import doctor, health
 from espnet_hybridse.cli.main import main
 
 

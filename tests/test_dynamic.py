@@ -10,8 +10,8 @@ from simulation_sources import make_sources
 
 from espnet_hybridse.cli.main import main
 from espnet_hybridse.data.dynamic import UrgentDynamicPreprocessor
-from espnet_hybridse.data.epochs import EpochIterFactory
-from espnet_hybridse.lists import read_sources
+from espnet_hybridse.data.iterator import EpochIterFactory
+from espnet_hybridse.fileio.lists import read_sources
 
 YAML = "reverberation: {probability: 0.5}\nwind: {probability: 0.2}\n"
 

@@ -14,11 +14,11 @@ import soundfile
 import torch
 
 from espnet_hybridse import Enhancer
-from espnet_hybridse.audio import RATES
 from espnet_hybridse.cli.main import main
+from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.fileio.lists import read_list
 from espnet_hybridse.inference.segments import plan_segments
 from espnet_hybridse.inference.stream import cut_pieces, resample_blocks
-from espnet_hybridse.lists import read_list
 
 FORMATS = [
     ("a.wav", 8000, 1, "PCM_16"),

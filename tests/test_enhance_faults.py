@@ -18,13 +18,13 @@ import soundfile
 import torch
 
 from espnet_hybridse import Enhancer
-from espnet_hybridse.audio import BadAudio
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.inference import batch
-from espnet_hybridse.inference.archive import UnsafeArchive
-from espnet_hybridse.inference.audio_files import read_blocks, read_info
-from espnet_hybridse.inference.file_result import Result, enhance_file
-from espnet_hybridse.inference.jobs import Job, plan_jobs
+from espnet_hybridse.fileio.audio import BadAudio
+from espnet_hybridse.inference.files import many_files as batch
+from espnet_hybridse.inference.files.audio_files import read_blocks, read_info
+from espnet_hybridse.inference.files.jobs import Job, plan_jobs
+from espnet_hybridse.inference.files.one_file import Result, enhance_file
+from espnet_hybridse.model.unpack import UnsafeArchive
 
 KINDS = [("wav", "PCM_16"), ("flac", "PCM_16"), ("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III")]
 KINDS += [("opus", "OPUS"), ("aiff", "PCM_24"), ("wav", "FLOAT"), ("w64", "PCM_16")]

@@ -5,7 +5,7 @@ import torch
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch.nn.utils.rnn import pad_sequence
 
-from espnet_hybridse.audio import RATES
+from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.generative.ar_refiner import ARRefiner
 from espnet_hybridse.generative.refiner import Refiner
 from espnet_hybridse.losses.token_nll import TokenNLL

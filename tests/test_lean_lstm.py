@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from espnet_hybridse.lean_lstm import CHUNK_VALUES, lean_blstm
-from espnet_hybridse.windows import OverlapAdd, cut_windows, overlap_add
+from espnet_hybridse.discriminative.low_memory_lstm import CHUNK_VALUES, lean_blstm
+from espnet_hybridse.discriminative.windows import OverlapAdd, cut_windows, overlap_add
 
 
 def build(channels, hidden, size, dtype=torch.float32):
@@ -52,7 +52,9 @@ def test_equals_torch(size, step, length, rows):
 def test_pieces_of_the_projection_join(monkeypatch):
     rnn = build(6, 10, 3)
     x = torch.randn(50, 4, 6, requires_grad=True)
-    monkeypatch.setattr("espnet_hybridse.lean_lstm.CHUNK_VALUES", 7 * 2 * 4 * 40)
+    monkeypatch.setattr(
+        "espnet_hybridse.discriminative.low_memory_lstm.CHUNK_VALUES", 7 * 2 * 4 * 40
+    )
     assert CHUNK_VALUES > 50 * 2 * 4 * 40, "without the patch it is one piece"
     mine, theirs = both(rnn, x, 3, 1)
     torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)

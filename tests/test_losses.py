@@ -9,7 +9,7 @@ import torch
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 from espnet2.enh.loss.wrappers.fixed_order import FixedOrderSolver
 
-from espnet_hybridse.audio import RATES
+from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.losses import pesq_bands
 from espnet_hybridse.losses.mr_stft import (
     RESOLUTIONS,
@@ -18,8 +18,8 @@ from espnet_hybridse.losses.mr_stft import (
 )
 from espnet_hybridse.losses.pmsqe import PMSQE
 from espnet_hybridse.losses.regression import RegressionLoss
-from espnet_hybridse.losses.sqa import SQALoss
 from espnet_hybridse.losses.time_l1 import TimeL1
+from espnet_hybridse.sqa.loss import SQALoss
 
 SPEECH = Path(__file__).parent / "data" / "speech" / "numbers.flac"
 LOSSES = {

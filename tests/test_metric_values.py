@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from golden_metrics import CASES, DATA, pair
 
-from espnet_hybridse.scoring.metric import CATEGORIES, Context, Utterance
-from espnet_hybridse.scoring.registry import METRICS
+from espnet_hybridse.scoring.metrics.metric import CATEGORIES, Context, Utterance
+from espnet_hybridse.scoring.metrics.registry import METRICS
 
 GOLDEN = json.loads((DATA / "golden_metrics.json").read_text())
 CHALLENGE = {

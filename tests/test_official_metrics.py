@@ -11,8 +11,8 @@ import yaml
 from golden_metrics import pair
 
 from espnet_hybridse.scoring.engine import score
-from espnet_hybridse.scoring.metric import Context, MetricFailed, Setup
-from espnet_hybridse.scoring.registry import METRICS, check_keys
+from espnet_hybridse.scoring.metrics.metric import Context, MetricFailed, Setup
+from espnet_hybridse.scoring.metrics.registry import METRICS, check_keys
 
 SPEECH = {
     "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "conv_dim": (8,) * 7,
@@ -229,7 +229,7 @@ def test_character_accuracy_of_owsm_counts_what_it_hears(owsm):
 
 
 def test_a_packed_models_own_files_are_found_and_the_download_stays_as_it_was(tmp_path):
-    from espnet_hybridse.scoring.espnet_models import load_packed
+    from espnet_hybridse.scoring.metrics.espnet_models import load_packed
 
     (tmp_path / "exp/bpe").mkdir(parents=True)
     (tmp_path / "exp/bpe/bpe.model").write_text("x")
@@ -265,8 +265,8 @@ def test_models_are_named_by_key_and_kept_in_the_rows(tmp_path):
     assert check_keys({"lps": "x"}) == {"LPS": "x"}
     with pytest.raises(ValueError, match="--models PESQ=…: expected one of NISQA, UTMOS"):
         check_keys({"PESQ": "x"})
-    from espnet_hybridse.audio import write_audio
-    from espnet_hybridse.lists import write_list
+    from espnet_hybridse.fileio.audio import write_audio
+    from espnet_hybridse.fileio.lists import write_list
 
     inf, ref, fs = pair("goforward-8k")
     for name, wav in (("inf", inf), ("ref", ref)):

@@ -9,16 +9,16 @@ import torch
 import yaml
 from training_runs import make_run, train_here
 
+from benchmarks.disc_systems import BASELINE
 from espnet_hybridse import Enhancer
-from espnet_hybridse.assets import AssetCorrupt
-from espnet_hybridse.audio import RATES
-from espnet_hybridse.bench.disc_systems import BASELINE
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.config import read_yaml
+from espnet_hybridse.fileio.assets import AssetCorrupt
+from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.fusion.branches import OwnGrid, is_on_grid, load_separator
 from espnet_hybridse.fusion.uses_fusion import USESFusion
-from espnet_hybridse.spectrum import stft
-from espnet_hybridse.task import HybridEnhancementTask
+from espnet_hybridse.nn.spectrum import stft
+from espnet_hybridse.training.config import read_yaml
+from espnet_hybridse.training.task import HybridEnhancementTask
 
 CONF = Path(__file__).parents[1] / "conf"
 OTHERS = {

@@ -13,11 +13,11 @@ import soundfile
 import yaml
 
 from espnet_hybridse import Enhancer
-from espnet_hybridse.assets import AssetCorrupt
-from espnet_hybridse.audio import RATES
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.inference.models import DEFAULT_MODEL, model_folder
-from espnet_hybridse.submission import check_submission
+from espnet_hybridse.fileio.assets import AssetCorrupt
+from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.model.find import DEFAULT_MODEL, model_folder
+from espnet_hybridse.release.submission import check_submission
 
 
 def noise(samples, seed=0):
@@ -101,7 +101,7 @@ def test_stock_espnet_gives_the_same_from_our_zip(branch, tmp_path):
 def test_the_model_of_the_checkout_is_the_default(tmp_path, monkeypatch):
     assert model_folder() == DEFAULT_MODEL / "hybrid"
     assert model_folder(branch="gen") == DEFAULT_MODEL / "gen"
-    monkeypatch.setattr("espnet_hybridse.inference.models.DEFAULT_MODEL", tmp_path / "none")
+    monkeypatch.setattr("espnet_hybridse.model.find.DEFAULT_MODEL", tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="no model comes with this installation"):
         model_folder()
 
@@ -111,7 +111,7 @@ def test_an_installation_has_the_model_too(tmp_path):
     root = Path(__file__).parents[1]
     build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path)]
     subprocess.run(build, cwd=root, check=True)
-    code = "from espnet_hybridse.inference.models import model_folder; print(model_folder())"
+    code = "from espnet_hybridse.model.find import model_folder; print(model_folder())"
     path = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=path, capture_output=True, text=True

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from golden_metrics import CASES, DATA, pair
 
-from espnet_hybridse.assets import AssetMissing
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.lists import write_list
+from espnet_hybridse.fileio.assets import AssetMissing
+from espnet_hybridse.fileio.lists import write_list
 from espnet_hybridse.peers import PEERS
 from espnet_hybridse.scoring.rows import read_rows
 
@@ -46,7 +46,7 @@ def test_missing_peer_says_what_to_install(monkeypatch):
 
 def test_peer_gets_its_row(tmp_path, capsys):
     usable("rnnoise")
-    from espnet_hybridse.audio import write_audio
+    from espnet_hybridse.fileio.audio import write_audio
 
     (tmp_path / "bad.wav").write_bytes(b"no audio")
     inf, ref, fs = pair("goforward-8k")

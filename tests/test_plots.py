@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from espnet_hybridse.curves import read_curves
-from espnet_hybridse.plots import plot_losses, plot_utterance
+from espnet_hybridse.fileio.pictures import plot_losses, plot_utterance
+from espnet_hybridse.training.curves import read_curves
 
 LOG = """[h] 2026-11-22 22:17:21,005 (trainer:392) INFO: 1epoch results: [train] iter_time=0.005, \
 mr_stft=2.529, loss=2.799, time=5 minutes and 15.43 seconds, total_count=200, [valid] mr_stft=2.2, \

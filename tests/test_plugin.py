@@ -6,7 +6,7 @@ from espnet2.tasks.enh import EnhancementTask
 
 import espnet_hybridse
 from espnet_hybridse.plugin import add_choices
-from espnet_hybridse.task import HybridEnhancementTask
+from espnet_hybridse.training.task import HybridEnhancementTask
 
 NAMES = {
     "separator": ("tfgridnet_sfi", "ar_refiner", "uses_fusion"),

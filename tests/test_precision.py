@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from espnet_hybridse.precision import autocast, cpu_has_bfloat16
-from espnet_hybridse.processor import parse, processor
+from espnet_hybridse.nn.precision import autocast, cpu_has_bfloat16
+from espnet_hybridse.runtime.processor import parse, processor
 
 CPUINFO = """\
 processor\t: 0

@@ -9,17 +9,17 @@ import pytest
 import soundfile
 
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.data.corpus import packages
-from espnet_hybridse.data.corpus.folder import find_folder_speech
-from espnet_hybridse.data.corpus.noise import find_noise, split_recordings
-from espnet_hybridse.data.corpus.noise_pieces import make_pieces
-from espnet_hybridse.data.corpus.prepare import Options, prepare
-from espnet_hybridse.data.corpus.recordings import NO_TEXT, Recording, decode, snr_db, trim
-from espnet_hybridse.data.corpus.rooms import make_rooms
-from espnet_hybridse.data.corpus.sentences import Utterance, make_utterances
-from espnet_hybridse.data.corpus.speech import find_speech
-from espnet_hybridse.data.corpus.split import SETS, assign_speakers, drop_shared_prompts
-from espnet_hybridse.lists import read_list, read_sources
+from espnet_hybridse.corpora.mini import debian_packages as packages
+from espnet_hybridse.corpora.mini.noise import find_noise, split_recordings
+from espnet_hybridse.corpora.mini.speech import find_speech
+from espnet_hybridse.corpora.noise_segments import make_pieces
+from espnet_hybridse.corpora.own_folders import find_folder_speech
+from espnet_hybridse.corpora.prepare import Options, prepare
+from espnet_hybridse.corpora.recordings import NO_TEXT, Recording, decode, snr_db, trim
+from espnet_hybridse.corpora.rooms import make_rooms
+from espnet_hybridse.corpora.split import SETS, assign_speakers, drop_shared_prompts
+from espnet_hybridse.corpora.utterances import Utterance, make_utterances
+from espnet_hybridse.fileio.lists import read_list, read_sources
 from espnet_hybridse.simulation.generated import generate_stationary
 
 

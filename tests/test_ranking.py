@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.lists import ListError, write_list
+from espnet_hybridse.fileio.lists import ListError, write_list
 from espnet_hybridse.report.page import Table
 from espnet_hybridse.scoring.breakdown import breakdown_tables
 from espnet_hybridse.scoring.latex import latex_table

@@ -15,9 +15,9 @@ import yaml
 from tiny_models import DISC, FUSION, GEN
 
 from espnet_hybridse import Enhancer
-from espnet_hybridse.audio import RATES
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.lists import read_list
+from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.fileio.lists import read_list
 
 CONF = Path(__file__).parents[1] / "conf" / "mini"
 SIZES = {"disc": DISC, "gen": {**GEN, "vocab_size": 16}, "hybrid": FUSION}

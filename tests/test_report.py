@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.lists import read_list, write_list
+from espnet_hybridse.fileio.lists import read_list, write_list
 
 pytest.importorskip("matplotlib", reason="extra 'recipe' is not installed")
 pytest.importorskip("jinja2", reason="extra 'recipe' is not installed")

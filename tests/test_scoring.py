@@ -7,15 +7,15 @@ import sys
 import numpy as np
 import pytest
 
-from espnet_hybridse.audio import write_audio
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.lists import ListError, write_list
-from espnet_hybridse.scoring.characters import normalise, whisper_language
+from espnet_hybridse.fileio.audio import write_audio
+from espnet_hybridse.fileio.lists import ListError, write_list
+from espnet_hybridse.scoring.do_no_harm import harm_table
 from espnet_hybridse.scoring.engine import score
-from espnet_hybridse.scoring.harm import harm_table
-from espnet_hybridse.scoring.languages import three_letters
-from espnet_hybridse.scoring.metric import CATEGORIES, Context, MetricFailed
-from espnet_hybridse.scoring.registry import METRICS, select
+from espnet_hybridse.scoring.metrics.character_accuracy import normalise, whisper_language
+from espnet_hybridse.scoring.metrics.language_codes import three_letters
+from espnet_hybridse.scoring.metrics.metric import CATEGORIES, Context, MetricFailed
+from espnet_hybridse.scoring.metrics.registry import METRICS, select
 from espnet_hybridse.scoring.results import notes, write_results
 from espnet_hybridse.scoring.rows import read_quarantine, read_rows
 from espnet_hybridse.scoring.table import mean_and_interval, results_table

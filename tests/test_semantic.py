@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from espnet_hybridse import assets
-from espnet_hybridse.generative.semantic import SemanticEncoder, SemanticError
-from espnet_hybridse.generative.whisper_encoder import WhisperEncoder, read_ctranslate2
+from espnet_hybridse.encoders.semantic import SemanticEncoder, SemanticError
+from espnet_hybridse.encoders.whisper import WhisperEncoder, read_ctranslate2
+from espnet_hybridse.fileio import assets
 
 
 def has_whisper():

@@ -12,16 +12,16 @@ import soundfile
 from simulation_sources import make_sources
 
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.lists import ListError, read_list
+from espnet_hybridse.fileio.lists import ListError, read_list
 from espnet_hybridse.simulation.cache import AudioCache
 from espnet_hybridse.simulation.config import SimulationConfig, config_from_dict
+from espnet_hybridse.simulation.degrade import BadSource, simulate
 from espnet_hybridse.simulation.meta import COLUMNS, read_meta, write_meta
-from espnet_hybridse.simulation.mixture import BadSource, simulate
 from espnet_hybridse.simulation.parameters import FOLDER_SIZE, sample_parameters
 from espnet_hybridse.simulation.progress import Progress
 from espnet_hybridse.simulation.render import render, render_set
-from espnet_hybridse.simulation.rendered import write_lists
 from espnet_hybridse.simulation.row_seeds import row_generators
+from espnet_hybridse.simulation.set_lists import write_lists
 from espnet_hybridse.simulation.sources import Sources, read_segment, scan_speech
 
 CONFIG = str(Path(__file__).parents[1] / "conf" / "simulation.yaml")

@@ -5,9 +5,9 @@ import pytest
 import soundfile
 from simulation_sources import make_sources, voice
 
-from espnet_hybridse.audio import RATES
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.lists import read_list, read_sources
+from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.fileio.lists import read_list, read_sources
 from espnet_hybridse.simulation.demo import distorted, write_demo
 
 

@@ -14,30 +14,30 @@ import pytest
 import soundfile
 from simulation_sources import make_sources, voice
 
-from espnet_hybridse.audio import RATES
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.lists import ListError, read_list, read_sources
-from espnet_hybridse.simulation.bandwidth import RESAMPLERS, BandwidthLimitation
+from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.fileio.lists import ListError, read_list, read_sources
 from espnet_hybridse.simulation.check import check_sets
-from espnet_hybridse.simulation.clipping import Clipping
-from espnet_hybridse.simulation.codec import Codec
 from espnet_hybridse.simulation.config import ConfigError, config_from_dict, load_config
-from espnet_hybridse.simulation.distortions import (
+from espnet_hybridse.simulation.degrade import highpass, simulate
+from espnet_hybridse.simulation.distortions.bandwidth import RESAMPLERS, BandwidthLimitation
+from espnet_hybridse.simulation.distortions.clipping import Clipping
+from espnet_hybridse.simulation.distortions.codec import Codec
+from espnet_hybridse.simulation.distortions.grammar import (
     FURTHER_DISTORTIONS,
     format_distortions,
     name_of,
     parse_distortions,
 )
+from espnet_hybridse.simulation.distortions.noise import AdditiveNoise, active_power
+from espnet_hybridse.simulation.distortions.packet_loss import PacketLoss, draw_lost_packets
+from espnet_hybridse.simulation.distortions.reverberation import Reverberation
+from espnet_hybridse.simulation.distortions.wind import WindNoise, generate_wind
 from espnet_hybridse.simulation.meta import read_meta, write_meta
-from espnet_hybridse.simulation.mixture import highpass, simulate
-from espnet_hybridse.simulation.noise import AdditiveNoise, active_power
-from espnet_hybridse.simulation.packet_loss import PacketLoss, draw_lost_packets
 from espnet_hybridse.simulation.parameters import sample_parameters
 from espnet_hybridse.simulation.render import render
-from espnet_hybridse.simulation.rendered import distortion_label
-from espnet_hybridse.simulation.reverberation import Reverberation
+from espnet_hybridse.simulation.set_lists import distortion_label
 from espnet_hybridse.simulation.sources import Sources
-from espnet_hybridse.simulation.wind import WindNoise, generate_wind
 
 CONFIG = Path(__file__).parents[1] / "conf" / "simulation.yaml"
 WIND = WindNoise(0.1, 10.0, 5.0, 50.0, 1.0, True, 0.9)

@@ -9,11 +9,11 @@ from espnet2.enh.decoder.stft_decoder import STFTDecoder
 from espnet2.enh.encoder.stft_encoder import STFTEncoder
 
 from espnet_hybridse import Enhancer
-from espnet_hybridse.audio import RATES
 from espnet_hybridse.discriminative import TFGridNetSFI
-from espnet_hybridse.inference.loading import LoadedModel
-from espnet_hybridse.model import HybridEnhancementModel
-from espnet_hybridse.spectrum import istft, n_fft, rate_of, stft
+from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.model.espnet_model import HybridEnhancementModel
+from espnet_hybridse.model.loading import LoadedModel
+from espnet_hybridse.nn.spectrum import istft, n_fft, rate_of, stft
 
 WINDOW = {"n_fft": 960, "hop_length": 480, "default_fs": 48000}
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import Wav2Vec2FeatureExtractor
 
-from espnet_hybridse.losses.sqa import MODEL_ID, SQALoss
-from espnet_hybridse.losses.universa import HEADS, UniVersaExt, normalise
-from espnet_hybridse.task import HybridEnhancementTask
+from espnet_hybridse.sqa.loss import MODEL_ID, SQALoss
+from espnet_hybridse.sqa.network import HEADS, UniVersaExt, normalise
+from espnet_hybridse.training.task import HybridEnhancementTask
 
 TINY = {
     "wavlm": {

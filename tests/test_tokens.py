@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.lists import read_list, write_list
+from espnet_hybridse.fileio.lists import read_list, write_list
 from espnet_hybridse.tokens.extract import extract, read_16k
 from espnet_hybridse.tokens.kmeans import KmeansTokenizer
 from espnet_hybridse.tokens.manifest import (

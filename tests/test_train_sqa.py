@@ -9,9 +9,9 @@ import torch
 import yaml
 
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.lists import write_list
-from espnet_hybridse.losses.sqa import SQALoss
-from espnet_hybridse.quality.rated import load_rated
+from espnet_hybridse.fileio.lists import write_list
+from espnet_hybridse.sqa.loss import SQALoss
+from espnet_hybridse.sqa.rated import load_rated
 
 CONF = {
     "heads": {"pesq": {"column": "PESQ", "range": [1.0, 4.65]}, "mos": {"column": "MOS"}},
@@ -90,7 +90,7 @@ def test_scores_are_learned_and_the_loss_reads_the_network(corpus, tmp_path, cap
 
 def test_an_interrupted_training_gives_what_one_in_one_go_gives(corpus, tmp_path, monkeypatch):
     assert main(command(corpus, tmp_path / "whole")) == 0
-    from espnet_hybridse.quality import train
+    from espnet_hybridse.sqa import train
 
     calls = []
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from espnet2.schedulers.warmup_lr import WarmupLR
 
-from espnet_hybridse.atomic_save import atomic_saves
-from espnet_hybridse.step_counts import StepCounts
-from espnet_hybridse.time_budget import TimeBudget
+from espnet_hybridse.training.checkpoint import atomic_saves
+from espnet_hybridse.training.step_counts import StepCounts
+from espnet_hybridse.training.time_budget import TimeBudget
 
 
 def run_epoch(record, losses, epoch=1):

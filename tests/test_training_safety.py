@@ -11,17 +11,17 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from training_runs import assert_equal, make_run, stop_at, train_here, weights
 
-from espnet_hybridse.atomic_save import atomic_saves
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.data.epochs import EpochBatches, EpochIterFactory
+from espnet_hybridse.data.iterator import EpochBatches, EpochIterFactory
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
-from espnet_hybridse.inference.loading import load_model
-from espnet_hybridse.loop.ema import WeightAverage
-from espnet_hybridse.loop.non_finite import refuse_blind_validation
-from espnet_hybridse.loop.rotation import mend
-from espnet_hybridse.loop.space import refuse_full_disk
-from espnet_hybridse.loop.step_checkpoint import StepCheckpoint
-from espnet_hybridse.trainer import HybridTrainer
+from espnet_hybridse.model.loading import load_model
+from espnet_hybridse.training.checkpoint import atomic_saves
+from espnet_hybridse.training.ema import WeightAverage
+from espnet_hybridse.training.guards import refuse_blind_validation
+from espnet_hybridse.training.rotation import mend
+from espnet_hybridse.training.space import refuse_full_disk
+from espnet_hybridse.training.step_checkpoint import StepCheckpoint
+from espnet_hybridse.training.trainer import HybridTrainer
 
 EMA = {"ema_decay": 0.9, "save_steps": 4, "num_iters_per_epoch": 12, "max_epoch": 2}
 
@@ -174,7 +174,7 @@ def test_a_disk_without_room_is_named_before_and_survived_during(tmp_path):
         refuse_full_disk(tmp_path, huge, True, [5])
     code = """
 import resource, signal, sys, torch
-from espnet_hybridse.atomic_save import atomic_saves
+from espnet_hybridse.training.checkpoint import atomic_saves
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with atomic_saves():
     torch.save({"a": torch.zeros(10)}, "checkpoint.pth")

@@ -15,16 +15,16 @@ from simulation_sources import make_sources, voice
 from tiny_models import DISC, FUSION, GEN
 from urgent26_corpora import make_corpora, write_db
 
-from espnet_hybridse.audio import RATES, resample
 from espnet_hybridse.cli.main import main
-from espnet_hybridse.data.urgent26.__main__ import parser, run
-from espnet_hybridse.data.urgent26.challenge import language_of
-from espnet_hybridse.data.urgent26.corpora import BY_NAME, CORPORA
-from espnet_hybridse.data.urgent26.corpus import Corpus
-from espnet_hybridse.data.urgent26.effective_rate import effective_rate
-from espnet_hybridse.data.urgent26.splits import eighths, share_out
-from espnet_hybridse.data.urgent26.survey import survey
-from espnet_hybridse.lists import ListError, read_list, read_sources
+from espnet_hybridse.corpora.urgent26.__main__ import parser, run
+from espnet_hybridse.corpora.urgent26.challenge import language_of
+from espnet_hybridse.corpora.urgent26.corpus import Corpus
+from espnet_hybridse.corpora.urgent26.corpus_table import BY_NAME, CORPORA
+from espnet_hybridse.corpora.urgent26.effective_rate import effective_rate
+from espnet_hybridse.corpora.urgent26.splits import eighths, share_out
+from espnet_hybridse.corpora.urgent26.survey import survey
+from espnet_hybridse.fileio.audio import RATES, resample
+from espnet_hybridse.fileio.lists import ListError, read_list, read_sources
 from espnet_hybridse.simulation.sources import Sources
 
 ROOT = Path(__file__).parents[1]

@@ -6,9 +6,9 @@ import torch
 import yaml
 from tiny_models import DISC
 
-from espnet_hybridse.loop.rotation import read_checkpoint
-from espnet_hybridse.task import HybridEnhancementTask
-from espnet_hybridse.training import TrainingRun
+from espnet_hybridse.training.rotation import read_checkpoint
+from espnet_hybridse.training.run import TrainingRun
+from espnet_hybridse.training.task import HybridEnhancementTask
 
 CONF = Path(__file__).parents[1] / "conf" / "mini"
 
@@ -49,7 +49,7 @@ def assert_equal(one, other):
 
 def stop_at(monkeypatch, call, error=KeyboardInterrupt):
     """Let the model's forward raise in training at its `call`-th batch, as a kill would come."""
-    from espnet_hybridse.model import HybridEnhancementModel
+    from espnet_hybridse.model.espnet_model import HybridEnhancementModel
 
     forward, calls = HybridEnhancementModel.forward, []
 

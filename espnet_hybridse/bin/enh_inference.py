@@ -2,7 +2,7 @@
 
 from espnet2.bin import enh_inference
 
-from espnet_hybridse.task import HybridEnhancementTask
+from espnet_hybridse.training.task import HybridEnhancementTask
 
 
 class InferenceTask(HybridEnhancementTask):

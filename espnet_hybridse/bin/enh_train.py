@@ -2,8 +2,8 @@
 
 import os
 
-from espnet_hybridse.task import HybridEnhancementTask
-from espnet_hybridse.workers import PARENT_VARIABLE, end_with
+from espnet_hybridse.runtime.workers import PARENT_VARIABLE, end_with
+from espnet_hybridse.training.task import HybridEnhancementTask
 
 
 def get_parser():

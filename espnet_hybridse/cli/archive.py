@@ -4,8 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from espnet_hybridse.data.archive import archive_set, read_rates
-from espnet_hybridse.lists import ListError
+from espnet_hybridse.data.kaldi_ark import archive_set, read_rates
+from espnet_hybridse.fileio.lists import ListError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

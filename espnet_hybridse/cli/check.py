@@ -7,7 +7,7 @@ from pathlib import Path
 from espnet_hybridse.simulation.check import LEAKS, check_sets
 from espnet_hybridse.simulation.check_report import format_table, plot_snrs
 from espnet_hybridse.simulation.meta import read_meta
-from espnet_hybridse.simulation.reproduce import reproduce, set_sources
+from espnet_hybridse.simulation.render_again import reproduce, set_sources
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import groupby
 
-from espnet_hybridse.health import Finding, examine
+from espnet_hybridse.cli.health import Finding, examine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

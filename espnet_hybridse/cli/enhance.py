@@ -11,17 +11,17 @@ from typing import Dict, Iterator, List, Optional, TextIO
 
 import soundfile
 
+from espnet_hybridse.cli.device import device_of
 from espnet_hybridse.cli.standard_streams import STANDARD, from_input, to_output
-from espnet_hybridse.device import device_of
+from espnet_hybridse.fileio.lists import atomic_path
 from espnet_hybridse.fusion.safety import FALLBACKS
-from espnet_hybridse.generative.step_weights import DTYPES as DECODE_DTYPES
-from espnet_hybridse.inference.batch import WEIGHTS_STAMP, Summary, enhance_files
-from espnet_hybridse.inference.file_result import Result
-from espnet_hybridse.inference.jobs import AUDIO_SUFFIXES, Job, plan_jobs, write_scp
-from espnet_hybridse.inference.loading import weight_files
-from espnet_hybridse.inference.models import BRANCH_NAMES, model_folder
+from espnet_hybridse.generative.decode_weights import DTYPES as DECODE_DTYPES
+from espnet_hybridse.inference.files.jobs import AUDIO_SUFFIXES, Job, plan_jobs, write_scp
+from espnet_hybridse.inference.files.many_files import WEIGHTS_STAMP, Summary, enhance_files
+from espnet_hybridse.inference.files.one_file import Result
 from espnet_hybridse.inference.network import DTYPES
-from espnet_hybridse.lists import atomic_path
+from espnet_hybridse.model.find import BRANCH_NAMES, model_folder
+from espnet_hybridse.model.loading import weight_files
 
 EXIT_CODES = (
     "Exit codes: 0: at least one file is enhanced or was there already, bad ones are in "

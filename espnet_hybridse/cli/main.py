@@ -28,7 +28,6 @@ VERBS = {
     "pack": "copy trained models into a folder, zips or a model hub's folder that travel",
     "push": "send a packed model to a model hub",
     "submit": "make or check the challenge's zip",
-    "bench": "speed and memory beside the peers, in one run",
     "plot": "stage 10: loss curves, and spectrograms of one utterance",
 }
 

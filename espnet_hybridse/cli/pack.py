@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from espnet_hybridse.cli.pairs import pairs
-from espnet_hybridse.espnet_zip import write_espnet_zip
-from espnet_hybridse.hub_folder import write_hub_folder
-from espnet_hybridse.release import pack
+from espnet_hybridse.cli.arguments import pairs
+from espnet_hybridse.release.espnet_zip import write_espnet_zip
+from espnet_hybridse.release.hub import write_hub_folder
+from espnet_hybridse.release.pack import pack
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from espnet_hybridse.cli.pairs import pairs
-from espnet_hybridse.lists import read_list
+from espnet_hybridse.cli.arguments import pairs
+from espnet_hybridse.fileio.lists import read_list
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
-        from espnet_hybridse.plots import plot_losses, plot_utterance
+        from espnet_hybridse.fileio.pictures import plot_losses, plot_utterance
     except ImportError as error:
         raise ValueError(f"{error}; pip install 'espnet_hybridse[recipe]'") from error
     if args.losses:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from espnet_hybridse.data.corpus.prepare import Options, prepare
+from espnet_hybridse.corpora.prepare import Options, prepare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

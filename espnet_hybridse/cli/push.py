@@ -4,7 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
-from espnet_hybridse.hub_folder import check_hub_folder, push
+from espnet_hybridse.release.hub import check_hub_folder, push
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from espnet_hybridse.cli.pairs import pairs
+from espnet_hybridse.cli.arguments import pairs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,10 +67,10 @@ def folders(words: list[str], example: str) -> dict[str, Path]:
 
 def look(args: argparse.Namespace, scores: dict[str, Path]):
     """What the hybrid does with its branches."""
-    from espnet_hybridse.device import device_of
+    from espnet_hybridse.cli.device import device_of
     from espnet_hybridse.inference.enhancer import Enhancer
     from espnet_hybridse.report.hybrid import look_at_branches
-    from espnet_hybridse.scoring.harm import BASELINE, settings
+    from espnet_hybridse.scoring.do_no_harm import BASELINE, settings
 
     wavs, clean = args.wavs, args.clean
     if wavs is None and BASELINE in scores:

@@ -5,13 +5,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from espnet_hybridse.cli.pairs import pairs
+from espnet_hybridse.cli.arguments import pairs
 from espnet_hybridse.peers import PEERS
 from espnet_hybridse.scoring.breakdown import breakdown_tables
+from espnet_hybridse.scoring.do_no_harm import BASELINE, harm_table, worst_tables
 from espnet_hybridse.scoring.engine import read_lists, score
-from espnet_hybridse.scoring.harm import BASELINE, harm_table, worst_tables
+from espnet_hybridse.scoring.metrics.registry import METRICS, select
 from espnet_hybridse.scoring.ranking import rank_table
-from espnet_hybridse.scoring.registry import METRICS, select
 from espnet_hybridse.scoring.results import notes, write_results
 from espnet_hybridse.scoring.table import read_systems, results_table
 
@@ -113,7 +113,7 @@ def need(args: argparse.Namespace, otherwise: str) -> None:
 
 def options(args: argparse.Namespace) -> dict:
     """What the command line says about `score`."""
-    from espnet_hybridse.device import device_of
+    from espnet_hybridse.cli.device import device_of
 
     names = ("metrics", "text", "utt2lang", "nj", "batch", "split")
     given = {name: getattr(args, name) for name in names}

@@ -6,22 +6,22 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from espnet_hybridse.audio import RATES
-from espnet_hybridse.lists import write_list
+from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.fileio.lists import write_list
+from espnet_hybridse.fileio.shards import Shard
+from espnet_hybridse.runtime.workers import worker_pool
 from espnet_hybridse.simulation.config import DEFAULT, SimulationConfig, load_config
 from espnet_hybridse.simulation.demo import write_demo
 from espnet_hybridse.simulation.dry_lists import write_dry_lists
 from espnet_hybridse.simulation.executors import EXECUTORS
 from espnet_hybridse.simulation.generated import write_generated
 from espnet_hybridse.simulation.meta import Sample, iter_meta
-from espnet_hybridse.simulation.origin import Origin, read_origin
 from espnet_hybridse.simulation.parameters import audio_path, sample_parameters
+from espnet_hybridse.simulation.provenance import Origin, read_origin
 from espnet_hybridse.simulation.render import render_set, write_parameters
 from espnet_hybridse.simulation.rooms import render_rooms
 from espnet_hybridse.simulation.row_seeds import MASK
 from espnet_hybridse.simulation.sources import Sources, scan_speech
-from espnet_hybridse.tokens.token_lists import Shard
-from espnet_hybridse.workers import worker_pool
 
 FORMATS = ("flac", "wav")
 

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Iterator
 
-from espnet_hybridse.inference.audio_files import read_info
-from espnet_hybridse.inference.jobs import CONTAINERS
+from espnet_hybridse.inference.files.audio_files import read_info
+from espnet_hybridse.inference.files.jobs import CONTAINERS
 
 STANDARD = Path("-")
 

@@ -6,9 +6,14 @@ from typing import Dict
 
 import yaml
 
-from espnet_hybridse.cli.pairs import pairs
-from espnet_hybridse.lists import read_list
-from espnet_hybridse.submission import TEMPLATE, check_submission, make_readme, write_submission
+from espnet_hybridse.cli.arguments import pairs
+from espnet_hybridse.fileio.lists import read_list
+from espnet_hybridse.release.submission import (
+    TEMPLATE,
+    check_submission,
+    make_readme,
+    write_submission,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

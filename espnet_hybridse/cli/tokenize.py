@@ -2,7 +2,7 @@
 
 import argparse
 
-from espnet_hybridse.device import device_of
+from espnet_hybridse.cli.device import device_of
 from espnet_hybridse.tokens.extract import extract
 from espnet_hybridse.tokens.tokenizer import BACKENDS
 

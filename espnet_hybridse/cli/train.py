@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from espnet_hybridse.config import ConfigError, check_train_config
-from espnet_hybridse.launch import LAUNCHERS
-from espnet_hybridse.training import STREAMS, TrainingRun, train
+from espnet_hybridse.training.config import ConfigError, check_train_config
+from espnet_hybridse.training.launch import LAUNCHERS
+from espnet_hybridse.training.run import STREAMS, TrainingRun, train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

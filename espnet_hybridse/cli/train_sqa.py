@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Sequence, Tuple
 
-from espnet_hybridse.config import ConfigError
-from espnet_hybridse.device import device_of
-from espnet_hybridse.lists import read_list
-from espnet_hybridse.quality.config import SQAConfig
-from espnet_hybridse.quality.rated import load_rated
-from espnet_hybridse.quality.train import QualityTraining
+from espnet_hybridse.cli.device import device_of
+from espnet_hybridse.fileio.lists import read_list
+from espnet_hybridse.sqa.config import SQAConfig
+from espnet_hybridse.sqa.rated import load_rated
+from espnet_hybridse.sqa.train import QualityTraining
+from espnet_hybridse.training.config import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

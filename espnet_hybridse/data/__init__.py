@@ -1,0 +1,1 @@
+"""Loading for training: sampler, iterator, preprocessors, Kaldi archives."""

@@ -6,8 +6,8 @@ from typing import Dict, Optional
 import numpy as np
 from espnet2.train.preprocessor import AbsPreprocessor
 
-from espnet_hybridse.audio import check_rate, fit_length
 from espnet_hybridse.data.crops import GRID_PER_SECOND, crop_grid
+from espnet_hybridse.fileio.audio import check_rate, fit_length
 
 WAVEFORMS = ("speech_mix", "speech_ref1", "speech_disc", "speech_gen")
 

@@ -8,9 +8,9 @@ from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import nn
 
 from espnet_hybridse.discriminative.grid_block import GridBlock
-from espnet_hybridse.lengths import by_length
-from espnet_hybridse.precision import autocast
-from espnet_hybridse.spectrum import compress, expand, rms_normalise
+from espnet_hybridse.nn.batching import by_length
+from espnet_hybridse.nn.precision import autocast
+from espnet_hybridse.nn.spectrum import compress, expand, rms_normalise
 
 OUTPUTS = ("mapping", "residual")
 

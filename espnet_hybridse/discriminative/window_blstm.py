@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from espnet_hybridse.lean_lstm import lean_blstm
-from espnet_hybridse.precision import as_autocast
-from espnet_hybridse.windows import OverlapAdd, cut_windows
+from espnet_hybridse.discriminative.low_memory_lstm import lean_blstm
+from espnet_hybridse.discriminative.windows import OverlapAdd, cut_windows
+from espnet_hybridse.nn.precision import as_autocast
 
 LEAN_FROM = 2**14
 """Output values of one step below which calling overhead outweighs the memory saved."""

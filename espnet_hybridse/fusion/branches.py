@@ -7,8 +7,8 @@ from typing import Optional
 import torch
 from torch import nn
 
-from espnet_hybridse.audio import RATES
-from espnet_hybridse.spectrum import WINDOW_MS, istft, n_fft, rate_of, stft
+from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.nn.spectrum import WINDOW_MS, istft, n_fft, rate_of, stft
 
 PIECES_AT_ONCE = 8
 """As ARRefiner.pieces_at_once: known before the branch is loaded."""
@@ -95,7 +95,7 @@ def band_of(directory: Optional[str]) -> Optional[int]:
 
     None where there is no directory, or it holds no trained branch (yet).
     """
-    from espnet_hybridse.inference.loading import read_config
+    from espnet_hybridse.model.loading import read_config
 
     if directory is None or not (_folder(directory) / "config.yaml").is_file():
         return None
@@ -111,7 +111,7 @@ def _folder(directory: str) -> Path:
 
 def load_separator(directory: str) -> nn.Module:
     """The trained separator of an experiment; with its own encoder if that is on another grid."""
-    from espnet_hybridse.inference.loading import load_model
+    from espnet_hybridse.model.loading import load_model
 
     loaded = load_model(_folder(directory))
     if loaded.branch == "gen" or is_on_grid(loaded.config):

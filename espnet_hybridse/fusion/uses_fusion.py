@@ -17,9 +17,9 @@ from espnet_hybridse.fusion.branches import (
     generate,
 )
 from espnet_hybridse.fusion.safety import check_safety, fall_back
-from espnet_hybridse.lengths import by_length
-from espnet_hybridse.precision import autocast
-from espnet_hybridse.spectrum import WINDOW_MS, compress, rate_of, rms_normalise, stft
+from espnet_hybridse.nn.batching import by_length
+from espnet_hybridse.nn.precision import autocast
+from espnet_hybridse.nn.spectrum import WINDOW_MS, compress, rate_of, rms_normalise, stft
 
 INPUTS = ("disc", "gen", "noisy")
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from espnet_hybridse.generative.decode_weights import StepWeights, paired
 from espnet_hybridse.generative.sampling import GREEDY, Sampling
-from espnet_hybridse.generative.step_weights import StepWeights, paired
 from espnet_hybridse.generative.token_lm import TokenLM
 
 

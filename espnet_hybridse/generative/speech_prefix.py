@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from espnet_hybridse.generative.feature_cache import FeatureCache
-from espnet_hybridse.generative.semantic import SemanticEncoder
-from espnet_hybridse.spectrum import WINDOW_MS, n_fft
+from espnet_hybridse.encoders.feature_cache import FeatureCache
+from espnet_hybridse.encoders.semantic import SemanticEncoder
+from espnet_hybridse.nn.spectrum import WINDOW_MS, n_fft
 
 SPEECH_FS = 16000
 """Rate of the semantic encoder and of the tokens (Hz)."""

@@ -1,0 +1,1 @@
+"""Enhancing with trained models: arrays, streams and files."""

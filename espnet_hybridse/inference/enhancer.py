@@ -7,9 +7,7 @@ from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Un
 import numpy as np
 import torch
 
-from espnet_hybridse.audio import RATES, nearest_rate
-from espnet_hybridse.inference.loading import LoadedModel, load_model
-from espnet_hybridse.inference.models import model_folder
+from espnet_hybridse.fileio.audio import RATES, nearest_rate
 from espnet_hybridse.inference.network import Network
 from espnet_hybridse.inference.segments import OverlapAdd
 from espnet_hybridse.inference.shared_gain import apply_gain, reference
@@ -21,6 +19,8 @@ from espnet_hybridse.inference.stream import (
     exact_length,
     resample_blocks,
 )
+from espnet_hybridse.model.find import model_folder
+from espnet_hybridse.model.loading import LoadedModel, load_model
 
 Wav = Union[np.ndarray, torch.Tensor]
 

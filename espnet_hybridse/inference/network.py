@@ -7,10 +7,10 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 
-from espnet_hybridse.audio import fit_length
-from espnet_hybridse.inference.loading import LoadedModel, load_model
+from espnet_hybridse.fileio.audio import fit_length
 from espnet_hybridse.inference.memory import device_lost, out_of_memory
-from espnet_hybridse.spectrum import WINDOW_MS, n_fft
+from espnet_hybridse.model.loading import LoadedModel, load_model
+from espnet_hybridse.nn.spectrum import WINDOW_MS, n_fft
 
 LM_FS = 16000
 DTYPES = ("float32", "bfloat16", "auto")

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from espnet_hybridse.spectrum import WINDOW_MS, istft, n_fft, stft
+from espnet_hybridse.nn.spectrum import WINDOW_MS, istft, n_fft, stft
 
 CANCELLED = 0.1
 """Below this share of the channels' mean power, their average has cancelled itself."""

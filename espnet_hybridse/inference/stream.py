@@ -49,7 +49,7 @@ def cut_pieces(
 
 
 def resample_blocks(blocks: Iterable[np.ndarray], fs: int, target_fs: int) -> Iterator[np.ndarray]:
-    """Resample (C, T_i) blocks as one signal; see :func:`espnet_hybridse.audio.resample`."""
+    """Resample (C, T_i) blocks as one signal; see :func:`espnet_hybridse.fileio.audio.resample`."""
     if fs == target_fs:
         yield from blocks
         return

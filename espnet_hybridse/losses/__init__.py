@@ -1,0 +1,1 @@
+"""Training losses on waveforms, spectra and tokens; nothing here knows another folder."""

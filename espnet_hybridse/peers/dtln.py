@@ -4,9 +4,9 @@ from functools import cached_property
 
 import numpy as np
 
-from espnet_hybridse.assets import package_dir
-from espnet_hybridse.onnx_session import onnx_session
+from espnet_hybridse.fileio.assets import package_dir
 from espnet_hybridse.peers.peer import Peer, blocks
+from espnet_hybridse.runtime.onnx_session import onnx_session
 
 BLOCK, SHIFT = 512, 128
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from espnet_hybridse.assets import AssetMissing, package_dir
-from espnet_hybridse.audio import fit_length, resample
+from espnet_hybridse.fileio.assets import AssetMissing, package_dir
+from espnet_hybridse.fileio.audio import fit_length, resample
 
 
 class Peer:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from espnet_hybridse.assets import package_dir
+from espnet_hybridse.fileio.assets import package_dir
 from espnet_hybridse.peers.peer import Peer, blocks
 
 FLOATS = ctypes.POINTER(ctypes.c_float)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from espnet_hybridse.audio import BadAudio, read_audio, write_audio
-from espnet_hybridse.inference.jobs import Job, is_done, plan_jobs, write_scp
-from espnet_hybridse.lists import Quarantine
+from espnet_hybridse.fileio.audio import BadAudio, read_audio, write_audio
+from espnet_hybridse.fileio.lists import Quarantine
+from espnet_hybridse.inference.files.jobs import Job, is_done, plan_jobs, write_scp
 from espnet_hybridse.peers.peer import Peer
-from espnet_hybridse.workers import worker_pool
+from espnet_hybridse.runtime.workers import worker_pool
 
 
 def enhance_with(peer: Peer, noisy_scp: Path, out: Path, nj: int = 1) -> Path:

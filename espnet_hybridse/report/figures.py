@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_hybridse.plots import plt, save
+from espnet_hybridse.fileio.pictures import plt, save
 from espnet_hybridse.scoring.breakdown import Groups, breakdown
-from espnet_hybridse.scoring.harm import BASELINE, changes
-from espnet_hybridse.scoring.registry import METRICS
+from espnet_hybridse.scoring.do_no_harm import BASELINE, changes
+from espnet_hybridse.scoring.metrics.registry import METRICS
 from espnet_hybridse.scoring.table import System, show, title
 
 MOST_COLUMNS = 4
@@ -123,8 +123,8 @@ def scatter_figure(systems: Sequence[System], columns: Sequence[str], folder: Pa
 
 def curves_figure(experiments: Mapping[str, Path], folder: Path) -> Figure:
     """Loss by epoch of each training."""
-    from espnet_hybridse.curves import read_curves
-    from espnet_hybridse.plots import plot_losses
+    from espnet_hybridse.fileio.pictures import plot_losses
+    from espnet_hybridse.training.curves import read_curves
 
     path, sentences = folder / "losses.png", []
     plot_losses(experiments, path)

@@ -6,10 +6,10 @@ from typing import List, Optional, Sequence
 
 from tqdm import tqdm
 
-from espnet_hybridse.audio import BadAudio, read_audio
+from espnet_hybridse.fileio.audio import BadAudio, read_audio
+from espnet_hybridse.fileio.lists import ListError, Quarantine, read_list
+from espnet_hybridse.fileio.pictures import Picture, plot_branches, power_db
 from espnet_hybridse.inference.enhancer import Enhancer
-from espnet_hybridse.lists import ListError, Quarantine, read_list
-from espnet_hybridse.plots import Picture, plot_branches, power_db
 from espnet_hybridse.report.mask_statistics import TITLES, MaskStatistics
 
 FIGURE = "branches.png"

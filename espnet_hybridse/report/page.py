@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from espnet_hybridse.lists import atomic_path
+from espnet_hybridse.fileio.lists import atomic_path
 from espnet_hybridse.report.figures import Figure
 from espnet_hybridse.report.utterances import Shown
 from espnet_hybridse.scoring.table import cells_of

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_hybridse.audio import BadAudio, read_audio, write_audio
-from espnet_hybridse.lists import PathLike
-from espnet_hybridse.plots import plot_utterance
+from espnet_hybridse.fileio.audio import BadAudio, read_audio, write_audio
+from espnet_hybridse.fileio.lists import PathLike
+from espnet_hybridse.fileio.pictures import plot_utterance
 from espnet_hybridse.report.figures import Figure, data_uri
-from espnet_hybridse.scoring.harm import read_scored, settings
+from espnet_hybridse.scoring.do_no_harm import read_scored, settings
 from espnet_hybridse.scoring.table import System
 
 CLEAN = "Clean"

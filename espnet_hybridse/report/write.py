@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from espnet_hybridse.lists import atomic_path
+from espnet_hybridse.fileio.lists import atomic_path
 from espnet_hybridse.report.figures import (
     Figure,
     breakdown_figure,
@@ -18,7 +18,7 @@ from espnet_hybridse.report.hybrid import Branches, spread
 from espnet_hybridse.report.page import Block, Section, Table, write_page
 from espnet_hybridse.report.utterances import anchor, show_utterance, signals
 from espnet_hybridse.scoring.breakdown import breakdown_tables, groups_of
-from espnet_hybridse.scoring.harm import (
+from espnet_hybridse.scoring.do_no_harm import (
     BASELINE,
     harm_table,
     main_column,
@@ -237,7 +237,7 @@ def _facts(meta: Path | None) -> dict[str, str]:
     if meta is None:
         return {}
     from espnet_hybridse.simulation.meta import read_meta
-    from espnet_hybridse.simulation.rendered import distortion_label
+    from espnet_hybridse.simulation.set_lists import distortion_label
 
     return {
         sample.id: f"{sample.lang}, {distortion_label(sample).replace('_', ' ')}, "

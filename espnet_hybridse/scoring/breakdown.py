@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from espnet_hybridse.lists import ListError, PathLike
+from espnet_hybridse.fileio.lists import ListError, PathLike
 from espnet_hybridse.scoring.table import (
     Statistics,
     System,
@@ -37,7 +37,7 @@ def groups_of(systems: Sequence[System], meta: PathLike | None = None) -> Groups
     if meta is None:
         return groups
     from espnet_hybridse.simulation.meta import read_meta
-    from espnet_hybridse.simulation.rendered import distortion_label
+    from espnet_hybridse.simulation.set_lists import distortion_label
 
     kinds: Groups = {"Distortion": {}, "SNR": {}, "Rate": groups["Rate"], "Language": {}}
     bins = {name: set() for name in snr_names()}

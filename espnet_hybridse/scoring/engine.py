@@ -10,12 +10,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from espnet_hybridse.lists import PathLike, Quarantine, read_list, write_json
+from espnet_hybridse.fileio.lists import PathLike, Quarantine, read_list, write_json
+from espnet_hybridse.fileio.shards import Shard
 from espnet_hybridse.scoring.jobs import Job, run_jobs
-from espnet_hybridse.scoring.metric import Setup
-from espnet_hybridse.scoring.registry import METRICS, check_keys, select
+from espnet_hybridse.scoring.metrics.metric import Setup
+from espnet_hybridse.scoring.metrics.registry import METRICS, check_keys, select
 from espnet_hybridse.scoring.rows import append_row, compact, read_quarantine, read_rows
-from espnet_hybridse.tokens.token_lists import Shard
 
 SHARD = re.compile(r"scores\.\d+of\d+\.jsonl")
 BATCH = {"cpu": 1, "cuda": 8}

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from espnet_hybridse.audio import BadAudio, fit_length, read_audio
-from espnet_hybridse.scoring.metric import Context, MetricFailed, Setup, Utterance
-from espnet_hybridse.scoring.registry import METRICS
+from espnet_hybridse.fileio.audio import BadAudio, fit_length, read_audio
+from espnet_hybridse.runtime.workers import worker_pool
+from espnet_hybridse.scoring.metrics.metric import Context, MetricFailed, Setup, Utterance
+from espnet_hybridse.scoring.metrics.registry import METRICS
 from espnet_hybridse.scoring.rows import Row
-from espnet_hybridse.workers import worker_pool
 
 MAX_MISMATCH_S = 0.010
 """Longest difference in length that is cut or padded away; more means a broken system."""

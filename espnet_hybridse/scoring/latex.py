@@ -1,6 +1,6 @@
 """The results table in LaTeX, as in a paper."""
 
-from espnet_hybridse.scoring.registry import METRICS
+from espnet_hybridse.scoring.metrics.registry import METRICS
 from espnet_hybridse.scoring.table import Statistics
 
 SPECIAL = {letter: "\\" + letter for letter in "&%_#${}"} | {

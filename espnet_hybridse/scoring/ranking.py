@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from espnet_hybridse.lists import PathLike
-from espnet_hybridse.scoring.metric import CATEGORIES
-from espnet_hybridse.scoring.registry import METRICS
+from espnet_hybridse.fileio.lists import PathLike
+from espnet_hybridse.scoring.metrics.metric import CATEGORIES
+from espnet_hybridse.scoring.metrics.registry import METRICS
 from espnet_hybridse.scoring.table import header, line, read_systems, statistics
 
 SAME = 9

@@ -9,8 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import espnet_hybridse
-from espnet_hybridse.lists import PathLike, atomic_path
-from espnet_hybridse.scoring.registry import METRICS
+from espnet_hybridse.fileio.lists import PathLike, atomic_path
+from espnet_hybridse.scoring.metrics.registry import METRICS
 from espnet_hybridse.scoring.table import System, columns_of, read_systems
 
 

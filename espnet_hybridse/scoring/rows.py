@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_hybridse.lists import ListError, PathLike, atomic_path
+from espnet_hybridse.fileio.lists import ListError, PathLike, atomic_path
 
 Row = dict[str, Any]
 """`uid`, `stamp`, `fs` (Hz), `seconds`, `scores` {column: value or null}, `failed` {column:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_hybridse.lists import PathLike
-from espnet_hybridse.scoring.metric import CATEGORIES
-from espnet_hybridse.scoring.registry import METRICS
+from espnet_hybridse.fileio.lists import PathLike
+from espnet_hybridse.scoring.metrics.metric import CATEGORIES
+from espnet_hybridse.scoring.metrics.registry import METRICS
 from espnet_hybridse.scoring.rows import Row, read_quarantine, read_rows
 
 REPLICATES = 1000

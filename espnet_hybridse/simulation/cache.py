@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from espnet_hybridse.audio import BadAudio
+from espnet_hybridse.fileio.audio import BadAudio
 
 LIMIT_MB = 96
 """In each process: about a hundred ten-second noises at 24 kHz, or thirty-odd at 48 kHz."""

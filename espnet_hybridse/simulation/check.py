@@ -14,14 +14,14 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from espnet_hybridse.audio import BadAudio, check_audio
-from espnet_hybridse.lists import Quarantine
+from espnet_hybridse.fileio.audio import BadAudio, check_audio
+from espnet_hybridse.fileio.lists import Quarantine
+from espnet_hybridse.runtime.workers import worker_pool
 from espnet_hybridse.simulation.check_report import SetReport, report_on
 from espnet_hybridse.simulation.meta import Sample, read_meta
-from espnet_hybridse.simulation.rendered import RenderedFiles, write_lists
-from espnet_hybridse.simulation.reproduce import set_sources
+from espnet_hybridse.simulation.render_again import set_sources
+from espnet_hybridse.simulation.set_lists import RenderedFiles, write_lists
 from espnet_hybridse.simulation.sources import Sources
-from espnet_hybridse.workers import worker_pool
 
 OURS = "check: "
 """Prefix of the reasons written here, to tell them from those of the simulation."""

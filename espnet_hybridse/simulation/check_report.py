@@ -77,7 +77,7 @@ def plot_snrs(reports: list[SetReport], out: Path) -> None:
     Raises:
         ImportError: matplotlib is not installed.
     """
-    from espnet_hybridse.plots import plt, save
+    from espnet_hybridse.fileio.pictures import plt, save
 
     figure, axes = plt.subplots(
         1, len(reports), figsize=(4 * len(reports), 2.6), squeeze=False, constrained_layout=True

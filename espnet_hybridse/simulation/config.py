@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from espnet_hybridse.audio import RATES, check_rate
-from espnet_hybridse.simulation.bandwidth import RESAMPLERS
+from espnet_hybridse.fileio.audio import RATES, check_rate
+from espnet_hybridse.simulation.distortions.bandwidth import RESAMPLERS
 
 Range = tuple[float, float]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_hybridse.audio import (
+from espnet_hybridse.fileio.audio import (
     RATES,
     BadAudio,
     check_audio,
@@ -13,15 +13,15 @@ from espnet_hybridse.audio import (
     resample,
     write_audio,
 )
-from espnet_hybridse.simulation.bandwidth import BandwidthLimitation
-from espnet_hybridse.simulation.clipping import Clipping
-from espnet_hybridse.simulation.codec import Codec
+from espnet_hybridse.simulation.degrade import PEAK, highpass
+from espnet_hybridse.simulation.distortions.bandwidth import BandwidthLimitation
+from espnet_hybridse.simulation.distortions.clipping import Clipping
+from espnet_hybridse.simulation.distortions.codec import Codec
+from espnet_hybridse.simulation.distortions.noise import AdditiveNoise
+from espnet_hybridse.simulation.distortions.packet_loss import PacketLoss, draw_lost_packets
+from espnet_hybridse.simulation.distortions.reverberation import Reverberation
+from espnet_hybridse.simulation.distortions.wind import WindNoise, generate_wind
 from espnet_hybridse.simulation.generated import generate_stationary
-from espnet_hybridse.simulation.mixture import PEAK, highpass
-from espnet_hybridse.simulation.noise import AdditiveNoise
-from espnet_hybridse.simulation.packet_loss import PacketLoss, draw_lost_packets
-from espnet_hybridse.simulation.reverberation import Reverberation
-from espnet_hybridse.simulation.wind import WindNoise, generate_wind
 
 SECONDS = 10.0
 """Of the recording that are shown."""
@@ -39,7 +39,7 @@ def write_demo(file: str | Path, out: str | Path, seed: int = 0) -> list[Path]:
         ValueError: matplotlib is not installed.
     """
     try:
-        from espnet_hybridse.plots import Picture, plot_branches
+        from espnet_hybridse.fileio.pictures import Picture, plot_branches
     except ImportError as error:
         raise ValueError(f"{error}; pip install 'espnet_hybridse[recipe]'") from error
     out = Path(out)

@@ -7,16 +7,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from espnet_hybridse.audio import RATES
-from espnet_hybridse.lists import ListError
-from espnet_hybridse.simulation.bandwidth import BandwidthLimitation
-from espnet_hybridse.simulation.clipping import Clipping
-from espnet_hybridse.simulation.codec import Codec
+from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.fileio.lists import ListError
 from espnet_hybridse.simulation.config import Range, SimulationConfig
-from espnet_hybridse.simulation.distortions import FURTHER_DISTORTIONS, Distortion
-from espnet_hybridse.simulation.packet_loss import PacketLoss, draw_lost_packets
+from espnet_hybridse.simulation.distortions.bandwidth import BandwidthLimitation
+from espnet_hybridse.simulation.distortions.clipping import Clipping
+from espnet_hybridse.simulation.distortions.codec import Codec
+from espnet_hybridse.simulation.distortions.grammar import FURTHER_DISTORTIONS, Distortion
+from espnet_hybridse.simulation.distortions.packet_loss import PacketLoss, draw_lost_packets
+from espnet_hybridse.simulation.distortions.wind import WindNoise
 from espnet_hybridse.simulation.sources import Sources, serves
-from espnet_hybridse.simulation.wind import WindNoise
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from espnet_hybridse.audio import RATES
-from espnet_hybridse.lists import Quarantine, write_list
+from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.fileio.lists import Quarantine, write_list
 from espnet_hybridse.simulation.sources import Sources, SpeechPool
 
 

@@ -10,7 +10,7 @@ from itertools import islice
 from tempfile import NamedTemporaryFile
 from typing import TypeVar
 
-from espnet_hybridse.workers import worker_pool
+from espnet_hybridse.runtime.workers import worker_pool
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_hybridse.audio import write_audio
-from espnet_hybridse.simulation.wind import generate_wind
+from espnet_hybridse.fileio.audio import write_audio
+from espnet_hybridse.simulation.distortions.wind import generate_wind
 
 FS = 48000
 SECONDS = 10.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
-from espnet_hybridse.lists import ListError, atomic_path
+from espnet_hybridse.fileio.lists import ListError, atomic_path
 
 NO_TEXT = "<not-available>"
 NAME = re.compile(r"[^\s/]+")

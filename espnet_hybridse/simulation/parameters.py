@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_hybridse.lists import ListError
+from espnet_hybridse.fileio.lists import ListError
 from espnet_hybridse.simulation.config import SimulationConfig
-from espnet_hybridse.simulation.distortions import FURTHER_DISTORTIONS, format_distortions
+from espnet_hybridse.simulation.distortions.grammar import FURTHER_DISTORTIONS, format_distortions
 from espnet_hybridse.simulation.draw import DistortionDrawer, weighted
 from espnet_hybridse.simulation.meta import NO_TEXT, Sample
 from espnet_hybridse.simulation.row_seeds import row_generators

@@ -9,20 +9,20 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from espnet_hybridse.audio import write_audio
-from espnet_hybridse.lists import Quarantine
+from espnet_hybridse.fileio.audio import write_audio
+from espnet_hybridse.fileio.lists import Quarantine
+from espnet_hybridse.fileio.shards import Shard
+from espnet_hybridse.simulation.degrade import BadSource, simulate
 from espnet_hybridse.simulation.executors import open_executor, run_all
 from espnet_hybridse.simulation.meta import Sample, iter_meta, write_meta
-from espnet_hybridse.simulation.mixture import BadSource, simulate
 from espnet_hybridse.simulation.progress import Progress
-from espnet_hybridse.simulation.rendered import (
+from espnet_hybridse.simulation.set_lists import (
     RenderedFiles,
     audio_bytes,
     check_disk,
     write_lists,
 )
 from espnet_hybridse.simulation.sources import Sources
-from espnet_hybridse.tokens.token_lists import Shard
 
 Row = tuple[str, str, str]
 

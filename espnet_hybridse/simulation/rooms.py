@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from espnet_hybridse.audio import write_audio
+from espnet_hybridse.fileio.audio import write_audio
 
 FS = 48000
 POSITIONS = 3

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from espnet_hybridse.audio import (
+from espnet_hybridse.fileio.audio import (
     RATES,
     SILENCE_PEAK,
     BadAudio,
@@ -17,7 +17,7 @@ from espnet_hybridse.audio import (
     read_audio,
     resample,
 )
-from espnet_hybridse.lists import ListError, read_list, read_sources
+from espnet_hybridse.fileio.lists import ListError, read_list, read_sources
 from espnet_hybridse.simulation.cache import AudioCache
 from espnet_hybridse.simulation.config import SimulationConfig
 from espnet_hybridse.simulation.meta import Sample

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from espnet_hybridse.audio import BadAudio, fit_length, read_audio, resample
-from espnet_hybridse.lists import Quarantine, read_list, write_list
+from espnet_hybridse.fileio.audio import BadAudio, fit_length, read_audio, resample
+from espnet_hybridse.fileio.lists import Quarantine, read_list, write_list
+from espnet_hybridse.fileio.shards import Shard, read_tokens, shard_lists
+from espnet_hybridse.runtime.workers import worker_pool
 from espnet_hybridse.tokens.manifest import (
     MANIFEST_NAME,
     ManifestError,
@@ -20,9 +22,7 @@ from espnet_hybridse.tokens.manifest import (
     read_manifest,
     write_manifest,
 )
-from espnet_hybridse.tokens.token_lists import Shard, read_tokens, shard_lists
 from espnet_hybridse.tokens.tokenizer import BACKENDS, Tokenizer, load_tokenizer
-from espnet_hybridse.workers import worker_pool
 
 
 def read_16k(path: str | Path) -> np.ndarray:

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from espnet_hybridse.generative.semantic import SemanticEncoder
-from espnet_hybridse.lists import ListError, atomic_path
+from espnet_hybridse.encoders.semantic import SemanticEncoder
+from espnet_hybridse.fileio.lists import ListError, atomic_path
 from espnet_hybridse.tokens.manifest import TOKEN_RATE
 
 CODEBOOK_NAME = "kmeans.npz"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from espnet_hybridse.lists import ListError, write_json
+from espnet_hybridse.fileio.lists import ListError, write_json
 
 MANIFEST_NAME = "manifest.json"
 TOKEN_RATE = 50

@@ -51,7 +51,7 @@ check_own_options() {
   fi
 }
 
-urgent26() { python -m espnet_hybridse.data.urgent26 "$@"; }
+urgent26() { python -m espnet_hybridse.corpora.urgent26 "$@"; }
 
 prepare_data() {
   if [ -z "${challenge_dir}" ]; then

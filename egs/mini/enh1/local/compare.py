@@ -24,9 +24,9 @@ from statistics import fmean, stdev
 
 import yaml
 
-from espnet_hybridse.config import check_keys, read_yaml
-from espnet_hybridse.lists import atomic_path
+from espnet_hybridse.fileio.lists import atomic_path
 from espnet_hybridse.scoring.rows import read_rows
+from espnet_hybridse.training.config import check_keys, read_yaml
 
 
 def merge(base: dict, changes: dict) -> dict:

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from espnet_hybridse.audio import read_audio, write_audio
-from espnet_hybridse.lists import read_list, write_list
-from espnet_hybridse.spectrum import istft, stft
+from espnet_hybridse.fileio.audio import read_audio, write_audio
+from espnet_hybridse.fileio.lists import read_list, write_list
+from espnet_hybridse.nn.spectrum import istft, stft
 
 WINDOW_MS = 20
 

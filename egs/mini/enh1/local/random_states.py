@@ -12,8 +12,8 @@ import torch
 from tqdm import tqdm
 
 from espnet_hybridse import Enhancer
-from espnet_hybridse.audio import read_audio, write_audio
-from espnet_hybridse.lists import read_list, write_list
+from espnet_hybridse.fileio.audio import read_audio, write_audio
+from espnet_hybridse.fileio.lists import read_list, write_list
 
 
 def randomise(refiner: torch.nn.Module, seed: int) -> None:

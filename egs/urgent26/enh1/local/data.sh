@@ -51,4 +51,4 @@ options=(--stage "${stage}" --stop_stage "${stop_stage}" --nj "${nj}" --data "${
 [ -z "${selection}" ] || options+=(--selection "${selection}")
 [ -z "${valid_selection}" ] || options+=(--valid_selection "${valid_selection}")
 [ "${list}" != true ] || options+=(--list)
-python -m espnet_hybridse.data.urgent26 "${options[@]}" "${folders[@]}"
+python -m espnet_hybridse.corpora.urgent26 "${options[@]}" "${folders[@]}"

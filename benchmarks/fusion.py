@@ -1,0 +1,167 @@
+"""A training step of the fusion, without and with the learned quality term of eq. (4)."""
+
+import argparse
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.measure import Call, measure
+from benchmarks.memory import MemoryProbe
+from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.sqa.loss import WEIGHTS
+from espnet_hybridse.sqa.network import UniVersaExt
+
+SYSTEMS = {
+    "off": "without SQA",
+    "small": "with SQA, network of hybridse train-sqa",
+    "published": "with SQA, network of the published size",
+    "published_4": "the same in every fourth step",
+}
+EVERY = {"published_4": 4}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is run: `batch` utterances of `seconds` s at `fs` Hz in each training step.
+
+    Raises:
+        ValueError: an unknown rate or system, or a number that is not above 0.
+    """
+
+    device: torch.device
+    systems: Sequence[str]
+    fs: int = 16000
+    seconds: float = 3.0
+    batch: int = 4
+    repeat: int = 3
+    limit_s: float = 60.0
+    threads: int | None = None
+
+    def __post_init__(self):
+        for name, value, known in (
+            ("rate", [self.fs], RATES),
+            ("systems", self.systems, tuple(SYSTEMS)),
+        ):
+            for one in value:
+                if one not in known:
+                    raise ValueError(f"--{name} {one} is not one of {', '.join(map(str, known))}")
+        for name in ("seconds", "batch", "repeat"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"--{name} {getattr(self, name)} must be above 0")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: a fusion's training config and the quality network of its SQA term."""
+
+    config: Mapping[str, Any]
+    network: Mapping[str, Any] | None
+    every: int
+    settings: Settings
+
+
+class Step:
+    """Forward and backward passes of `every` training steps through the real ESPnet model."""
+
+    def __init__(self, case: Case):
+        self.every, settings = case.every, case.settings
+        torch.manual_seed(0)
+        with checkpoint_of(case.network) as path:
+            self.model = build(case.config, path, case.every).to(settings.device).train()
+        size = (settings.batch, round(settings.seconds * settings.fs))
+        names = ("speech_mix", "speech_ref1", "speech_disc", "speech_gen")
+        self.batch = {name: 0.1 * torch.randn(size, device=settings.device) for name in names}
+        lengths = torch.full(size[:1], size[1], device=settings.device)
+        self.batch["speech_mix_lengths"] = lengths
+        self.batch["utt2fs"] = torch.full((size[0], 1), settings.fs, device=settings.device)
+
+    def __call__(self) -> None:
+        for _ in range(self.every):
+            self.model.zero_grad(set_to_none=True)
+            self.model(**self.batch)[0].backward()
+
+
+@contextmanager
+def checkpoint_of(network: Mapping[str, Any] | None) -> Iterator[str | None]:
+    """A weight file with random weights of this size, for the time of the block."""
+    if network is None:
+        yield None
+        return
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / WEIGHTS
+        state = UniVersaExt(**network).state_dict()
+        torch.save({"model": state, "network": dict(network)}, path)
+        yield str(path)
+
+
+def build(config: Mapping[str, Any], checkpoint: str | None, every: int) -> torch.nn.Module:
+    """The ESPnet model of a fusion's training YAML with this SQA checkpoint, or without the term.
+
+    Raises:
+        ValueError: the config has no criterion `sqa`.
+    """
+    from espnet_hybridse.training.task import HybridEnhancementTask
+
+    conf = {**vars(HybridEnhancementTask.get_parser().parse_args([])), **copy.deepcopy(config)}
+    terms = [term for term in conf["criterions"] if term["name"] == "sqa"]
+    if not terms:
+        raise ValueError("the configuration has no criterion 'sqa'; take a train_fusion.yaml")
+    for term in terms:
+        term["conf"] = {"checkpoint": checkpoint, "every": every}
+    if checkpoint is None:
+        conf["criterions"] = [term for term in conf["criterions"] if term not in terms]
+    return HybridEnhancementTask.build_model(argparse.Namespace(**conf))
+
+
+def prepare(case: Case) -> tuple[Call, Call]:
+    """For the memory probe: a warm-up and the step."""
+    step = Step(case)
+    return step, step
+
+
+def run(
+    config: Mapping[str, Any], small: Mapping[str, Any], settings: Settings
+) -> list[dict[str, Any]]:
+    """One row a system: milliseconds and peak memory (MB) of a training step.
+
+    Args:
+        config: training of a fusion.
+        small: arguments of UniVersaExt for the system "small".
+    """
+    networks = {"off": None, "small": small, "published": {}, "published_4": {}}
+    rows = {}
+    calls: dict[str, Step] = {}
+    with MemoryProbe(settings.device, settings.threads) as probe:
+        for key in tqdm(settings.systems, desc="memory", unit="system", leave=False):
+            case = Case(config, networks[key], EVERY.get(key, 1), settings)
+            rows[key] = {"system": key, "label": SYSTEMS[key], "mb": probe.peak(prepare, case)}
+            calls[key] = Step(case)
+            calls[key]()
+    times, failed = measure(calls, settings.repeat, settings.device, settings.limit_s, "steps")
+    for key, row in rows.items():
+        row["failed"] = failed.get(key, "")
+        if key in times:
+            row["ms"] = 1000 * min(times[key]) / EVERY.get(key, 1)
+    if base := rows.get("off", {}).get("ms"):
+        for row in rows.values():
+            row["ms_x"] = row["ms"] / base if "ms" in row else None
+    return list(rows.values())
+
+
+COLUMNS = {
+    "label": ("Training step of the fusion", "{}"),
+    "ms": ("ms", "{:.0f}"),
+    "ms_x": ("time", "{:.2f}x"),
+    "mb": ("peak MB", "{:.0f}"),
+    "failed": ("not measured", "{:.90}"),
+}
+LEGEND = """\
+Forward and backward passes on dumped branch outputs (noise here), random weights; the fastest of
+the timed calls, interleaved. peak MB (2**20 bytes): above weights and inputs."""

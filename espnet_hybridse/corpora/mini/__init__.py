@@ -1,0 +1,1 @@
+"""The corpus of the mini recipe: speech and noise of Debian packages."""

@@ -1,0 +1,154 @@
+"""Looks into every file of a corpus: fit or not, and at which rate it goes into the lists."""
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from espnet_hybridse.corpora.urgent26.corpus import Corpus, Item
+from espnet_hybridse.corpora.urgent26.effective_rate import effective_rate
+from espnet_hybridse.fileio.audio import (
+    MIN_SECONDS,
+    RATES,
+    BadAudio,
+    check_audio,
+    resample,
+    write_audio,
+)
+
+CHUNK = 32
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One file: where its audio is for the lists, or what is wrong with it.
+
+    fs, frames: of the audio at `path`, in Hz and samples
+    stamp: size and time of the corpus's own file, so that a repaired one is looked at again
+    """
+
+    uid: str
+    source: str
+    stamp: tuple[int, int]
+    path: str = ""
+    fs: int = 0
+    frames: int = 0
+    fault: str = ""
+
+
+def survey(
+    corpus: Corpus, items: Iterable[Item], folder: Path, audio: Path, pool: Executor
+) -> Iterator[Finding]:
+    """Yield a Finding an item, in order, and keep each in folder/findings.jsonl.
+
+    What an earlier, killed run found is not looked for again. Lowered copies go to `audio`.
+    """
+    kept = folder / "findings.jsonl"
+    done = {finding.uid: finding for finding in _read(kept)}
+    items = list(items)
+    todo = [item for item in items if not _same(done.get(item.uid), item, audio)]
+    for item in todo:
+        done.pop(item.uid, None)
+    folder.mkdir(parents=True, exist_ok=True)
+    judged = pool.map(
+        partial(judge, corpus.kind, corpus.effective_rate, audio), todo, chunksize=CHUNK
+    )
+    broken = kept.is_file() and not kept.read_bytes().endswith(b"\n")
+    with open(kept, "a", encoding="utf-8") as handle:
+        handle.write("\n" if broken else "")
+        for finding in tqdm(judged, corpus.name, len(todo), disable=None):
+            handle.write(json.dumps(asdict(finding), ensure_ascii=False) + "\n")
+            handle.flush()
+            done[finding.uid] = finding
+    yield from (done[item.uid] for item in items)
+
+
+def judge(kind: str, lower: bool, audio: Path, item: Item) -> Finding:
+    """Look into one file; a copy is written where the lists need another rate or channel.
+
+    Noise and responses of several channels stay: the simulation reads the first one.
+    """
+    stamp = _stamp(item.path)
+    try:
+        info = _info(item.path, 0.0 if kind == "rir" else MIN_SECONDS)
+        path, fs, frames = item.path.resolve(), info.samplerate, info.frames
+        if lower or fs not in RATES or (kind == "speech" and info.channels > 1):
+            wav, fs = _first_channel(item.path)
+            allowed = max((rate for rate in RATES if rate <= fs), default=0)
+            if not allowed:
+                raise BadAudio(f"rate {fs} Hz is below {RATES[0]} Hz, the lowest of the set")
+            target = min(effective_rate(wav, fs), allowed) if lower else allowed
+            if target != fs or (kind == "speech" and info.channels > 1):
+                path = _copy_path(audio, item.uid).resolve()
+                copy = resample(wav, fs, target)
+                write_audio(path, copy / max(1.0, float(np.abs(copy).max())), target)
+                fs, frames = target, copy.size
+            else:
+                frames = wav.size  # headers of mp3 files may guess
+    except BadAudio as error:
+        return Finding(item.uid, str(item.path), stamp, fault=str(error))
+    return Finding(item.uid, str(item.path), stamp, str(path), fs, frames)
+
+
+def _info(path: Path, shortest: float):
+    """Header of a file that has audio in it, `shortest` seconds at least."""
+    if not path.is_file():
+        raise BadAudio("missing: the corpus's own table names it")
+    try:
+        info = soundfile.info(str(path))
+    except Exception as error:  # libsndfile raises several types; each means "unreadable"
+        raise BadAudio(f"unreadable: {error}") from error
+    if info.frames < max(shortest * info.samplerate, 1):
+        seconds = info.frames / info.samplerate
+        raise BadAudio(f"too short: {seconds:.3f} s, at least {shortest} s needed")
+    return info
+
+
+def _first_channel(path: Path) -> tuple[np.ndarray, int]:
+    """The first channel (T,) float32 and its rate in Hz."""
+    try:
+        wav, fs = soundfile.read(str(path), dtype="float32", always_2d=True)
+    except Exception as error:
+        raise BadAudio(f"unreadable: {error}") from error
+    return check_audio(np.ascontiguousarray(wav[:, 0]), fs), fs
+
+
+def _copy_path(audio: Path, uid: str) -> Path:
+    """256 folders, so that none has too many files."""
+    return audio / f"{zlib.crc32(uid.encode()) % 256:02x}" / f"{uid}.flac"
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_size, status.st_mtime_ns)
+
+
+def _same(finding: Finding | None, item: Item, audio: Path) -> bool:
+    """Whether an earlier finding still holds."""
+    if finding is None or finding.source != str(item.path) or finding.stamp != _stamp(item.path):
+        return False
+    copied = finding.path.startswith(str(audio.resolve()))
+    return not copied or Path(finding.path).is_file()
+
+
+def _read(path: Path) -> Iterator[Finding]:
+    """Earlier findings; the last line may be broken by a kill."""
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            values = json.loads(line)
+            values["stamp"] = tuple(values["stamp"])
+            yield Finding(**values)
+        except (ValueError, TypeError, KeyError):
+            continue

@@ -1,0 +1,1 @@
+"""Frozen speech encoders at 50 frames a second, and a cache of their features."""

@@ -1,0 +1,1 @@
+"""Lists, audio, shards, YAML, packaged weights and pictures: reading and writing."""

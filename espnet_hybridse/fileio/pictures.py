@@ -1,0 +1,124 @@
+"""Pictures of a trained system: its loss curves and what it does to utterances."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Mapping, Optional, Sequence, Tuple, Union
+
+import matplotlib
+import numpy as np
+import soundfile
+
+from espnet_hybridse.fileio.audio import open_audio
+from espnet_hybridse.fileio.lists import atomic_path, read_list
+from espnet_hybridse.training.curves import read_curves
+
+matplotlib.use("Agg")
+from matplotlib import mlab  # noqa: E402  (the backend comes first)
+from matplotlib import pyplot as plt  # noqa: E402
+
+FLOOR_DB = -80.0
+
+
+def plot_losses(experiments: Mapping[str, Path], out: Path) -> None:
+    """One panel an experiment: training and validation loss by epoch.
+
+    Args:
+        experiments: title -> folder with a train.log.
+        out: PNG to write.
+    """
+    figure, axes = plt.subplots(1, len(experiments), figsize=(4 * len(experiments), 3))
+    for axis, (title, folder) in zip(np.atleast_1d(axes), experiments.items(), strict=True):
+        curves = read_curves(folder / "train.log")
+        for mode in ("train", "valid"):
+            points = curves[mode].get("loss", [])
+            axis.plot(*np.array(points or [(0, np.nan)]).T, marker=".", label=mode)
+        axis.set(title=title, xlabel="epoch", ylabel="loss")
+        axis.legend()
+    save(figure, out)
+
+
+def plot_utterance(systems: Mapping[str, Union[str, Path]], uid: str, out: Path) -> None:
+    """Spectrograms of one utterance, one below the other, on one scale.
+
+    Args:
+        systems: title -> list (wav.scp or spk1.scp) that names the utterance.
+        uid: which.
+        out: PNG to write.
+
+    Raises:
+        KeyError: a list does not name `uid`.
+    """
+    figure, axes = plt.subplots(
+        len(systems), 1, figsize=(8, 1.7 * len(systems)), sharex=True, constrained_layout=True
+    )
+    peak = None
+    for axis, (title, scp) in zip(np.atleast_1d(axes), systems.items(), strict=True):
+        # A file is shown with several channels too: it may be here because scoring refused it.
+        wav, fs = soundfile.read(open_audio(read_list(scp)[uid]), dtype="float32", always_2d=True)
+        wav = wav[:, 0]
+        level, freqs, times = power_db(wav, fs)
+        peak = level.max() if peak is None else peak
+        axis.pcolormesh(times, freqs / 1000, level, vmin=peak + FLOOR_DB, vmax=peak, cmap="magma")
+        axis.set(ylabel="kHz")
+        axis.set_title(title, loc="left", fontsize=9)
+    axis.set_xlabel(f"seconds ({uid}, {fs} Hz)")
+    save(figure, out)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One panel: the spectrogram of a waveform (T,) or a mask (frames of 10 ms, bins of 50 Hz)."""
+
+    title: str
+    wave: Optional[np.ndarray] = None
+    mask: Optional[np.ndarray] = None
+
+
+def plot_branches(columns: Mapping[str, Tuple[int, Sequence[Picture]]], out: Path) -> None:
+    """A column an utterance, a row a signal; each column has the scale of its first waveform.
+
+    Args:
+        columns: heading -> (fs in Hz, pictures from top to bottom).
+        out: PNG to write.
+    """
+    rows = max(len(pictures) for _, pictures in columns.values())
+    size = (3.6 * len(columns), 1.6 * rows)
+    figure, axes = plt.subplots(
+        rows, len(columns), figsize=size, squeeze=False, sharex="col", constrained_layout=True
+    )
+    for panels, (heading, (fs, pictures)) in zip(axes.T, columns.items(), strict=True):
+        peak = None
+        panels[0].set_title(heading, fontsize=8)
+        for axis, picture in zip(panels, pictures, strict=False):
+            if picture.mask is not None:
+                extent = (0, len(picture.mask) / 100, 0, fs / 2000)
+                image = picture.mask.T
+                drawn = axis.imshow(
+                    image, origin="lower", aspect="auto", extent=extent, vmin=0, vmax=1
+                )
+                figure.colorbar(drawn, ax=axis, fraction=0.04)
+            else:
+                level, freqs, times = power_db(picture.wave, fs)
+                peak = level.max() if peak is None else peak
+                scale = {"vmin": peak + FLOOR_DB, "vmax": peak, "cmap": "magma"}
+                axis.pcolormesh(times, freqs / 1000, level, rasterized=True, **scale)
+            axis.set_ylabel(f"{picture.title}\n(kHz)", fontsize=8)
+        for axis in panels[len(pictures) :]:
+            axis.set_axis_off()
+        panels[len(pictures) - 1].set_xlabel("seconds")
+    save(figure, out)
+
+
+def power_db(wav: np.ndarray, fs: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Spectrogram in dB (F, T), frequencies in Hz, times in s; windows of 20 ms every 10 ms."""
+    size = fs // 50  # odd at 22.05 kHz, where the hop is the lower half
+    padded = np.pad(wav, (0, max(size - wav.size, 0)))
+    spectrum, freqs, times = mlab.specgram(padded, size, fs, noverlap=size - size // 2)
+    return 10 * np.log10(spectrum + 1e-12), freqs, times
+
+
+def save(figure, out: Path, dpi: int = 80) -> None:
+    """Write a figure in the format of its suffix and forget it."""
+    with atomic_path(out) as tmp:
+        figure.savefig(tmp, dpi=dpi, bbox_inches="tight")
+    plt.close(figure)

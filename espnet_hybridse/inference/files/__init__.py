@@ -1,0 +1,1 @@
+"""Enhancement of many files: finding, reading, writing, workers, resuming."""

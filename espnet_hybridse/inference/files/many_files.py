@@ -1,0 +1,222 @@
+"""Enhancement of many files: in parallel, resumable, one bad file never stops the others."""
+
+import logging
+import sys
+import time
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
+
+import torch
+from tqdm import tqdm
+
+from espnet_hybridse.fileio.audio import BadAudio
+from espnet_hybridse.fileio.lists import Quarantine
+from espnet_hybridse.inference.enhancer import Enhancer
+from espnet_hybridse.inference.files.audio_files import AudioInfo, read_info
+from espnet_hybridse.inference.files.jobs import Job, is_done
+from espnet_hybridse.inference.files.one_file import Result, enhance_file, enhance_together
+from espnet_hybridse.inference.memory import peak_gb, peak_gpu_gb
+from espnet_hybridse.runtime.workers import worker_pool
+
+WEIGHTS_STAMP = ".weights"
+"""File beside the outputs of a list or folder that names the weights and settings behind them."""
+PROGRESS = (
+    "{desc}: {percentage:3.0f}%|{bar}| "
+    "{n:.0f} of {total:.0f} s, {elapsed} gone, {remaining} left{postfix}"
+)
+
+
+@dataclass
+class Summary:
+    """What a run did."""
+
+    done: int = 0
+    skipped: int = 0
+    quarantined: int = 0
+    audio_s: float = 0.0
+    wall_s: float = 0.0
+    peak_gb: float = 0.0
+    peak_gpu_gb: float = 0.0
+
+    def as_dict(self) -> Dict[str, object]:
+        """For `--json`."""
+        rtf = self.wall_s / self.audio_s if self.audio_s else None
+        return {
+            "enhanced": self.done,
+            "there_already": self.skipped,
+            "quarantined": self.quarantined,
+            "hours": self.audio_s / 3600,
+            "real_time_factor": rtf,
+            "peak_memory_gb": round(self.peak_gb, 3),
+            "peak_gpu_memory_gb": round(self.peak_gpu_gb, 3),
+        }
+
+    def __str__(self) -> str:
+        rtf = self.wall_s / self.audio_s if self.audio_s else 0.0
+        rate = f", real-time factor {rtf:.3f}" if rtf else ""
+        gpu = f" and {self.peak_gpu_gb:.2f} GB of the GPU" if self.peak_gpu_gb else ""
+        return (
+            f"{self.done} enhanced ({self.audio_s / 3600:.3f} h{rate}), {self.skipped} were there "
+            f"already, {self.quarantined} quarantined; peak memory {self.peak_gb:.2f} GB{gpu}"
+        )
+
+
+def enhance_files(
+    model: Path,
+    jobs: Iterable[Job],
+    nj: int = 1,
+    *,
+    log: Optional[Path] = None,
+    resume: bool = True,
+    since: float = 0.0,
+    subtype: Optional[str] = None,
+    report: Optional[Callable[[Result], None]] = None,
+    **options,
+) -> Summary:
+    """Enhance every job whose target is missing or older than its source.
+
+    Args:
+        model: folder of the trained model.
+        jobs: from :func:`plan_jobs`.
+        nj: processes; on a GPU, 1.
+        log: quarantine list, if one is wanted.
+        resume: skip what is done.
+        since: results with an earlier time of change (`st_mtime`) are not done.
+        subtype: libsndfile's name of the results' sample format, instead of the sources'.
+        report: called with each file's result as it is there.
+        options: of :class:`Enhancer`: device, batch, decode_dtype, …
+
+    Raises:
+        OutputFailed: a result cannot be written; the rest could not be either.
+    """
+    jobs = list(jobs)
+    todo = [job for job in jobs if not (resume and is_done(job, since))]
+    summary = Summary(skipped=len(jobs) - len(todo))
+    quarantine = None if log is None else Quarantine(log)
+    if not todo:
+        return summary
+    start = time.monotonic()
+    # Loaded here even where workers load it again: what is wrong with it is said at once.
+    enhancer = Enhancer.from_pretrained(model, **options)
+    infos = {job: _info(job) for job in todo}
+    total = sum(info.seconds for info in infos.values() if isinstance(info, AudioInfo))
+    # Counted in seconds of audio: the time left is right for files of any length.
+    bar = tqdm(total=total, desc="enhancing", bar_format=PROGRESS, dynamic_ncols=True)
+    with bar:
+        if nj == 1:
+            results = _here(enhancer, infos, subtype, bar)
+        else:
+            results = _in_workers(todo, nj, (model, options, subtype))
+        for result in results:
+            if nj > 1:
+                bar.update(result.seconds)
+            if result.reason is None:
+                summary.done += 1
+                summary.audio_s += result.seconds
+            else:
+                summary.quarantined += 1
+                if quarantine is not None:
+                    quarantine.add(result.job.uid, result.job.source, result.reason)
+                bar.set_postfix_str(f"{summary.quarantined} bad", refresh=False)
+            if report is not None:
+                report(result)
+    summary.wall_s = time.monotonic() - start
+    summary.peak_gb, summary.peak_gpu_gb = peak_gb(), peak_gpu_gb()
+    return summary
+
+
+def _info(job: Job):
+    """A file's header, or what is wrong with it."""
+    try:
+        return read_info(job.source)
+    except BadAudio as error:
+        return error
+
+
+def _here(enhancer: Enhancer, infos: Dict[Job, object], subtype, bar) -> Iterator[Result]:
+    """One after the other, short files of one rate together."""
+    for group in groups(infos, enhancer):
+        if len(group) == 1:
+            yield enhance_file(enhancer, group[0], subtype, bar.update)
+            continue
+        for result in enhance_together(enhancer, group, infos, subtype):
+            bar.update(result.seconds)
+            yield result
+
+
+def groups(infos: Dict[Job, object], enhancer: Enhancer) -> Iterator[List[Job]]:
+    """Files to enhance at once: of one rate, mono and no longer than a segment; others alone."""
+    waiting: Dict[int, List[Job]] = {}
+    ordered = sorted(
+        infos, key=lambda job: infos[job].frames if isinstance(infos[job], AudioInfo) else 0
+    )
+    for job in ordered:
+        info = infos[job]
+        short = isinstance(info, AudioInfo) and info.seconds <= enhancer.segment_s
+        if enhancer.batch == 1 or not short or info.channels > 1:
+            yield [job]
+            continue
+        group = waiting.setdefault(info.fs, [])
+        group.append(job)
+        if len(group) >= enhancer.batch:
+            yield waiting.pop(info.fs)
+    yield from waiting.values()
+
+
+_WORKER: Dict[str, object] = {}
+
+
+def _start_worker(model: Path, options: Dict[str, object], subtype: Optional[str]) -> None:
+    torch.set_num_threads(1)
+    sys.stdout = sys.stderr  # ESPnet prints when it is imported; results go there alone
+    _WORKER.update(enhancer=Enhancer.from_pretrained(model, **options), subtype=subtype)
+
+
+def _enhance_in_worker(job: Job) -> Result:
+    return enhance_file(_WORKER["enhancer"], job, _WORKER["subtype"])
+
+
+def _in_workers(jobs: List[Job], nj: int, start: Tuple) -> Iterator[Result]:
+    """In `nj` processes; a file that kills its worker is found and goes to quarantine."""
+    left, suspects = list(jobs), 0
+    while left:
+        part, done, broken = left[:suspects] or left, set(), False
+        try:
+            for result in _pooled(part, 1 if suspects else nj, start):
+                done.add(result.job)
+                yield result
+        except BrokenProcessPool:
+            broken = True
+        if broken and suspects:
+            # One process takes them in order: the first that is missing is the one.
+            culprit = next(job for job in part if job not in done)
+            done.add(culprit)
+            reason = "WorkerDied: the process ended, out of memory or by a fault in a decoder"
+            yield Result(culprit, reason=reason)
+        elif broken:
+            logging.warning("a worker died; files are taken one by one until it is clear why")
+        left = [job for job in left if job not in done]
+        suspects = 2 * nj if broken and not suspects else 0
+
+
+def _pooled(jobs: List[Job], nj: int, start: Tuple) -> Iterator[Result]:
+    """Results as they come; BrokenProcessPool after the last of them if a worker died."""
+    broken = None
+    with worker_pool(nj, _start_worker, start) as pool:
+        futures = [pool.submit(_enhance_in_worker, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                try:
+                    result = future.result()
+                except BrokenProcessPool as error:
+                    broken = error
+                    continue
+                yield result
+        finally:
+            for future in futures:
+                future.cancel()
+    if broken is not None:
+        raise broken

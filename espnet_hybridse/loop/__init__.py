@@ -1,1 +1,0 @@
-"""What the trainer does around each step: saving, averaging, guarding, logging, profiling."""

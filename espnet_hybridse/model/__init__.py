@@ -1,0 +1,1 @@
+"""One model of any branch: the ESPnet class, building it, finding it, loading its weights."""

@@ -1,0 +1,92 @@
+"""Finding a model: a folder, a zip, the id on a model hub, or the one of the repository."""
+
+from pathlib import Path
+from typing import Optional, Union
+
+from espnet_hybridse.model.loading import found_branches, read_config
+from espnet_hybridse.model.unpack import unpack_model
+
+DEFAULT_MODEL = Path(__file__).parents[2] / "egs/mini/enh1/pretrained/mini"
+"""The trained models of the mini recipe, in a checkout of the repository."""
+INSTALLED_MODEL = Path(__file__).parents[1] / "pretrained/mini"
+"""Where setup.py puts a copy of them when it installs anything but a checkout itself."""
+
+BRANCH_NAMES = ("hybrid", "gen", "disc")
+HUB_FILES = ("*.yaml", "*.json", "*.safetensors", "*.pth", "*.npz", "*.md")
+
+
+def model_folder(source: Union[str, Path, None] = None, branch: Optional[str] = None) -> Path:
+    """The folder (config.yaml beside weights) of a model.
+
+    Args:
+        source: a folder of one trained model; a folder or zip of `hybridse pack`, which holds
+            several; a zip of `espnet2.bin.pack`; or OWNER/NAME on a model hub. None takes the
+            model that comes with the repository.
+        branch: which one of several; None takes the hybrid, else what there is.
+
+    Raises:
+        FileNotFoundError: there is no such model or no such branch.
+        ValueError: a branch of another name, or an archive that is not one.
+    """
+    if branch is not None and branch not in BRANCH_NAMES:
+        raise ValueError(f"branch={branch!r} is not one of {', '.join(BRANCH_NAMES)}")
+    folder = _folder(source)
+    if not (folder / "config.yaml").is_file():
+        names = BRANCH_NAMES if branch is None else (branch,)
+        for name in names:
+            if (folder / name / "config.yaml").is_file():
+                return folder / name
+        raise FileNotFoundError(
+            f"{folder}: no trained weights of {' or '.join(names)}: neither a config.yaml nor such "
+            "a folder; name a model with --model"
+        )
+    return folder if branch is None else _branch_of(folder, branch)
+
+
+def _folder(source: Union[str, Path, None]) -> Path:
+    if source is None:
+        for folder in (DEFAULT_MODEL, INSTALLED_MODEL):
+            if folder.is_dir():
+                return folder
+        raise FileNotFoundError(
+            f"no model comes with this installation (neither {DEFAULT_MODEL} nor "
+            f"{INSTALLED_MODEL} is there); name one with --model DIR, ZIP or OWNER/NAME"
+        )
+    path = Path(source)
+    if path.is_file():
+        return unpack_model(path)
+    if path.is_dir():
+        return path
+    parts = str(source).split("/")
+    if len(parts) == 2 and all(parts) and not str(source).startswith((".", "~")):
+        return _from_hub(str(source))
+    raise FileNotFoundError(f"{source}: no such folder or zip, nor an id OWNER/NAME of a model hub")
+
+
+def _from_hub(name: str) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
+    except Exception as error:  # network, authorisation and naming errors share no base class
+        raise FileNotFoundError(
+            f"{name}: no such folder here, and the model hub did not give it "
+            f"({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        ) from error
+
+
+def _branch_of(folder: Path, branch: str) -> Path:
+    """The folder of `branch`, given that of a hybrid or of the branch itself."""
+    config = read_config(folder / "config.yaml")
+    separator = {"disc": "tfgridnet_sfi", "gen": "ar_refiner", "hybrid": "uses_fusion"}
+    if config["separator"] == separator[branch]:
+        return folder
+    if config["separator"] == "uses_fusion":
+        # The other branch may be missing: it is not needed.
+        found = found_branches(config["separator_conf"], folder)
+        if branch in found:
+            return Path(found[branch])
+    raise FileNotFoundError(
+        f"{folder} is a {config['separator']} and has no branch {branch!r}; name a hybrid, or the "
+        f"folder of the {branch} model, with --model"
+    )

@@ -1,0 +1,1 @@
+"""Layers and tensor helpers that more than one network uses."""

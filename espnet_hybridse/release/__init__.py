@@ -1,0 +1,1 @@
+"""What leaves the house: packed folders, ESPnet zips, hub folders, challenge submissions."""

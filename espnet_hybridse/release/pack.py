@@ -1,0 +1,134 @@
+"""A folder of trained models that travels: no path of the machine they were trained on."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Mapping, Optional
+
+import yaml
+
+from espnet_hybridse.fileio.lists import atomic_path, write_json
+from espnet_hybridse.model.loading import (
+    HASHES,
+    find_weights,
+    found_branches,
+    read_config,
+)
+from espnet_hybridse.sqa.loss import WEIGHTS as QUALITY_WEIGHTS
+from espnet_hybridse.tokens.manifest import MANIFEST_NAME, read_manifest
+
+MODEL_KEYS = ("encoder", "separator", "decoder", "preprocessor")
+WEIGHTS = "model.pth"
+BRANCHES = ("disc", "gen", "hybrid", "third")
+"""Folders of trained models; `third` is one more input of the hybrid's fusion."""
+
+
+def pack(
+    models: Mapping[str, Path],
+    tokens: Path,
+    out: Path,
+    facts: Mapping[str, str],
+    sqa: Optional[Path] = None,
+) -> None:
+    """Write `out/<branch>/{config.yaml,model.pth}`, the tokenizer and a card.
+
+    Args:
+        models: branch -> experiment; a hybrid's branches are found beside it in `out`, and so is
+            the third system that it hears, if it does: its own configuration names that one.
+        tokens: token set whose tokenizer (manifest and codebook) the generative branch needs.
+        out: folder to write.
+        facts: rows of the card: command, data, hours, seed, ….
+        sqa: experiment of hybridse train-sqa, for those who train the fusion on.
+
+    Raises:
+        FileNotFoundError: the hybrid's third system is not where its configuration says.
+        ValueError: that system is a hybrid itself, whose branches would have to travel too.
+    """
+    rows = []
+    third = third_of(models["hybrid"]) if "hybrid" in models else None
+    if third is not None:
+        models = {**models, "third": third}
+    for branch, exp in models.items():
+        config = model_config(yaml.safe_load((exp / "config.yaml").read_text(encoding="utf-8")))
+        if branch == "hybrid":
+            config["separator_conf"].update(disc="../disc", gen="../gen")
+            if third is not None:
+                config["separator_conf"].update(third="../third")
+        if config["separator"] == "ar_refiner":
+            read_manifest(tokens)  # refuses before anything is written
+        folder = out / branch
+        with atomic_path(folder / "config.yaml") as tmp:
+            tmp.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        copy(find_weights(exp), folder / WEIGHTS)
+        if (exp / MANIFEST_NAME).is_file():
+            copy(exp / MANIFEST_NAME, folder / MANIFEST_NAME)
+        rows.append(row(branch, folder / WEIGHTS))
+    if sqa is not None:
+        for name in (QUALITY_WEIGHTS, "valid.json"):
+            copy(sqa / name, out / "sqa" / name)
+        rows.append(row("sqa", out / "sqa" / QUALITY_WEIGHTS))
+    for path in sorted(tokens.glob("*")):
+        if path.suffix in (".json", ".npz"):
+            copy(path, out / "tokens" / path.name)
+    card = ["# Trained models", "", "| model | weights | sha256 |", "|---|---|---|", *rows, ""]
+    card += [f"- {name.replace('_', ' ')}: {value}" for name, value in facts.items()]
+    with atomic_path(out / "README.md") as tmp:
+        tmp.write_text("\n".join(card) + "\n", encoding="utf-8")
+    write_hashes(out)
+
+
+def third_of(exp: Path) -> Optional[Path]:
+    """The folder of the system that a hybrid hears beside its branches; None without one."""
+    conf = read_config(exp / "config.yaml")["separator_conf"]
+    if not conf.get("third"):
+        return None
+    found = found_branches(conf, exp).get("third")
+    if found is None:
+        raise FileNotFoundError(
+            f"{exp}/config.yaml names a third system {conf['third']!r}, found neither beside it "
+            "nor here; put its folder there to pack it"
+        )
+    if read_config(Path(found) / "config.yaml")["separator"] == "uses_fusion":
+        raise ValueError(
+            f"{found}, the third system of {exp}, is a hybrid with branches of its own; pack "
+            "copies systems of one network only"
+        )
+    return Path(found)
+
+
+def write_hashes(out: Path) -> None:
+    """Write `out/hashes.json`: the sha256 of each file of the models, checked when they load."""
+    (out / HASHES).unlink(missing_ok=True)
+    paths = [p for name in (*BRANCHES, "tokens", "sqa") for p in (out / name).glob("*")]
+    files = sorted(p for p in paths if p.is_file() and not p.name.startswith("."))
+    write_json(
+        out / HASHES,
+        {
+            path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+        },
+    )
+
+
+def row(name: str, weights: Path) -> str:
+    """A line of the card's table."""
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return f"| {name} | {weights.stat().st_size / 1e6:.2f} MB | `{digest}` |"
+
+
+def model_config(config: Mapping[str, object]) -> dict:
+    """The keys of an ESPnet config that build the model; data, paths and trainer are left out."""
+    kept = {}
+    for key in MODEL_KEYS:
+        kept[key] = config[key]
+        kept[f"{key}_conf"] = config.get(f"{key}_conf") or {}
+    # The quality model of the SQA term lies where it was trained; inference does not need it.
+    kept["criterions"] = [c for c in config["criterions"] if c["name"] != "sqa"]
+    kept["model_conf"] = config.get("model_conf") or {}
+    kept["init"] = None
+    return kept
+
+
+def copy(source: Path, target: Path) -> None:
+    with atomic_path(target) as tmp:
+        shutil.copyfile(source, tmp)

@@ -1,0 +1,1 @@
+"""The machine below: worker processes, the processor, ONNX sessions, the version."""

@@ -1,0 +1,179 @@
+"""Do no harm: which utterances a system made worse than they were, and by how much."""
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from espnet_hybridse.fileio.audio import BadAudio
+from espnet_hybridse.fileio.lists import ListError, PathLike, read_list
+from espnet_hybridse.scoring.metrics.registry import METRICS
+from espnet_hybridse.scoring.table import System, columns_of, header, line, read_systems
+
+BASELINE = "Noisy"
+PREFERRED = "PESQ"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a system did to one utterance in one column; `after` is None where it failed."""
+
+    uid: str
+    before: float
+    after: float | None
+    gain: float
+    """Above 0 is better, whatever the column's direction."""
+
+
+def baseline_of(systems: Sequence[System], baseline: str) -> System:
+    """The unprocessed input among `systems`; raises ValueError when it is not there."""
+    for system in systems:
+        if system.name == baseline:
+            return system
+    raise ValueError(
+        f"no system is called {baseline!r} (there are: {', '.join(s.name for s in systems)}); "
+        f"score the unprocessed input too and pass {baseline}=DIR"
+    )
+
+
+def changes(noisy: System, system: System, column: str) -> list[Change]:
+    """Every utterance that the input has a value for, the most harmed first.
+
+    An utterance that the system failed on counts as worse, without an amount.
+    """
+    before, after = noisy.values(column), system.values(column)
+    sign = 1 if METRICS[column].higher_is_better else -1
+    found = []
+    for uid in sorted(before.keys() & system.tried(column)):
+        value = after.get(uid)
+        gain = -np.inf if value is None else sign * (value - before[uid])
+        found.append(Change(uid, before[uid], value, float(gain)))
+    return sorted(found, key=lambda change: change.gain)
+
+
+def harm_table(out_dirs: Mapping[str, PathLike], baseline: str = BASELINE) -> str:
+    """Share of utterances that each system made worse than `baseline`, per metric, and by how much.
+
+    In brackets stands the mean change of those that were made worse. An utterance that the
+    baseline has a value for and the system failed on counts as worse, without an amount.
+
+    Raises:
+        ValueError: no system is called `baseline`.
+    """
+    systems = read_systems(out_dirs)
+    noisy = baseline_of(systems, baseline)
+    columns = columns_of(systems)
+    lines = header(["Worse than " + baseline, *columns])
+    for system in systems:
+        if system is noisy:
+            continue
+        shares = []
+        for column in columns:
+            every = changes(noisy, system, column)
+            worse = [change for change in every if change.gain < 0]
+            amounts = [change.after - change.before for change in worse if change.after is not None]
+            amount = f" ({np.mean(amounts):+.2f})" if amounts else ""
+            shares.append(f"{100 * len(worse) / len(every):.1f} %{amount}" if every else "–")
+        lines.append(line([system.name, *shares]))
+    return "\n".join(lines)
+
+
+def main_column(columns: Sequence[str]) -> str:
+    """The column that stands for quality where one must: PESQ, else the first."""
+    return PREFERRED if PREFERRED in columns else columns[0]
+
+
+def worst(noisy: System, system: System, column: str, count: int) -> list[Change]:
+    """At most `count` utterances that were made worse, the most harmed first."""
+    return [change for change in changes(noisy, system, column) if change.gain < 0][:count]
+
+
+def worst_table(harmed: Sequence[Change], links: Mapping[str, str]) -> str:
+    """Harmed utterances as Markdown.
+
+    Args:
+        links: uid -> where its spectrograms are.
+    """
+    if not harmed:
+        return "None was made worse."
+    lines = header(["Utterance", "before", "after", "change"])
+    for change in harmed:
+        name = f"[{change.uid}]({links[change.uid]})" if change.uid in links else change.uid
+        if change.after is None:
+            after = ["failed", "–"]
+        else:
+            after = [f"{change.after:.3f}", f"{change.after - change.before:+.3f}"]
+        lines.append(line([name, f"{change.before:.3f}", *after]))
+    return "\n".join(lines)
+
+
+def worst_tables(
+    out_dirs: Mapping[str, PathLike], count: int, pictures: Path | None, baseline: str = BASELINE
+) -> list[str]:
+    """A Markdown section for each system: what it harmed most in the main column.
+
+    Args:
+        pictures: folder for the spectrograms of those utterances, beside the file that will hold
+            the tables; None draws none.
+    """
+    systems = read_systems(out_dirs)
+    noisy = baseline_of(systems, baseline)
+    column = main_column(columns_of(systems))
+    sections = []
+    for system in systems:
+        if system is noisy:
+            continue
+        harmed = worst(noisy, system, column, count)
+        uids = [change.uid for change in harmed]
+        links = draw(out_dirs, system.name, baseline, uids, pictures) if pictures else {}
+        title = f"### {system.name}: what it harmed most in {column}"
+        sections.append(f"{title}\n\n{worst_table(harmed, links)}")
+    return sections
+
+
+def draw(
+    out_dirs: Mapping[str, PathLike], system: str, baseline: str, uids: list[str], folder: Path
+) -> dict[str, str]:
+    """Spectrograms of `uids`: input, output and clean; uid -> path as seen from above `folder`."""
+    from espnet_hybridse.fileio.pictures import plot_utterance
+
+    lists = {name: settings(out_dirs[name])["inf_scp"] for name in (baseline, system)}
+    if settings(out_dirs[system])["ref_scp"]:
+        lists["Clean"] = settings(out_dirs[system])["ref_scp"]
+    tables = {name: read_scored(scp) for name, scp in lists.items()}
+    links = {}
+    for uid in uids:
+        shown = {name: scp for name, scp in lists.items() if uid in tables[name]}
+        # No blank or bracket: Markdown would end the link there.
+        file = folder / (re.sub(r"[^\w.-]+", "_", f"{system.strip('.')}_{uid}") + ".png")
+        try:
+            plot_utterance(shown, uid, file)
+        # One that could not be enhanced is listed too.
+        except (OSError, RuntimeError, BadAudio) as error:
+            logging.warning("no spectrogram of %s: %s", uid, error)
+            continue
+        links[uid] = f"{folder.name}/{file.name}"
+    return links
+
+
+def settings(out_dir: PathLike) -> dict:
+    """What `score` was asked for; raises FileNotFoundError when it has not been here."""
+    return json.loads((Path(out_dir) / "scoring.json").read_text(encoding="utf-8"))
+
+
+def read_scored(scp: PathLike) -> dict[str, str]:
+    """A list that `score` was given, from the same working directory.
+
+    Raises:
+        ListError: it is not there.
+    """
+    if not Path(scp).is_file():
+        raise ListError(
+            f"{scp}: no such list, but these scores were made of it; run this where 'hybridse "
+            "score' ran, as its paths are relative to there"
+        )
+    return read_list(scp)

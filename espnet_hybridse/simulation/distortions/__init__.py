@@ -1,0 +1,1 @@
+"""One distortion a file, each a frozen dataclass, and the grammar that writes them as text."""

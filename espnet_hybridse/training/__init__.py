@@ -1,0 +1,1 @@
+"""Training on top of ESPnet: task, trainer, launch, checkpoints, guards, progress."""

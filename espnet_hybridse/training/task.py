@@ -1,0 +1,209 @@
+"""The ESPnet task of all three branches."""
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Callable, Optional, Tuple
+
+import torch
+from espnet2.tasks import enh
+from espnet2.tasks.enh import EnhancementTask
+from espnet2.torch_utils.initialize import initialize
+from espnet2.train.preprocessor import AbsPreprocessor
+from espnet2.utils.get_default_kwargs import get_default_kwargs
+from espnet2.utils.types import float_or_none, int_or_none
+
+from espnet_hybridse.data.iterator import EpochIterFactory
+from espnet_hybridse.data.preprocessor import HybridPreprocessor
+from espnet_hybridse.data.sampler import RateGroupedSampler
+from espnet_hybridse.fileio.lists import read_list
+from espnet_hybridse.model.espnet_model import HybridEnhancementModel
+from espnet_hybridse.model.loading import found_branches, load_model
+from espnet_hybridse.plugin import PREPROCESSORS, register
+from espnet_hybridse.training.trainer import HybridTrainer
+
+# The children that ESPnet spawns for distributed training import this module: they, too, need
+# the names.
+register()
+
+
+class HybridEnhancementTask(EnhancementTask):
+    """ESPnet's enhancement task with the package's names, batches and model."""
+
+    trainer = HybridTrainer
+
+    @classmethod
+    def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Stock arguments, with this package's defaults and `--max_hours`."""
+        super().add_task_arguments(parser)
+        parser.set_defaults(
+            iterator_type="task",
+            preprocessor="hybridse",
+            allow_multi_rates=True,
+        )
+        parser.add_argument(
+            "--max_hours",
+            type=float,
+            default=None,
+            help="Stop after this many hours of training, counted over restarts; the learning "
+            "rate then anneals over them and takes the place of a scheduler's.",
+        )
+        parser.add_argument(
+            "--sqa_checkpoint",
+            default=None,
+            help="Quality network of the criterion sqa where its conf names none: model.pt, a "
+            "folder made by hybridse train-sqa, or a Hugging Face id. Without it the term is off.",
+        )
+        parser.add_argument(
+            "--ema_decay",
+            type=float_or_none,
+            default=None,
+            help="Moving average of the weights, such as 0.999; it is validated, saved as "
+            "<N>epoch.pth and used for enhancement. none: off.",
+        )
+        parser.add_argument(
+            "--save_steps",
+            type=int,
+            default=1000,
+            help="Batches between checkpoints within an epoch, a multiple of --accum_grad; 0: none",
+        )
+        parser.add_argument(
+            "--nan_patience",
+            type=int,
+            default=100,
+            help="End training after this many steps in a row whose gradient is NaN or Inf.",
+        )
+        parser.add_argument(
+            "--overfit",
+            type=int_or_none,
+            default=None,
+            help="Train and validate on so many utterances, always the same parts of them.",
+        )
+        parser.add_argument(
+            "--profile",
+            type=int_or_none,
+            default=None,
+            help="Profile so many steps, write profile.txt and profile.json, and end.",
+        )
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """As ESPnet's, but no process of a distributed training leaves before the others.
+
+        The first still averages checkpoints when the rest are through; one that ends with its
+        process group open can abort, and a launcher then kills the first in the middle of it.
+        """
+        super().main_worker(args)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
+
+    @classmethod
+    def optional_data_names(cls, train: bool = True, inference: bool = False) -> Tuple[str, ...]:
+        names = super().optional_data_names(train=train, inference=inference)
+        return (*names, "tokens", "speech_disc", "speech_gen")
+
+    @classmethod
+    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Optional[Callable]:
+        train = train and not getattr(args, "overfit", None)
+        if args.preprocessor not in PREPROCESSORS:
+            return super().build_preprocess_fn(args, train)
+        cls_of = PREPROCESSORS[args.preprocessor]
+        preprocessor: AbsPreprocessor = cls_of(train=train, **args.preprocessor_conf)
+        return preprocessor
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> HybridEnhancementModel:
+        encoder = enh.encoder_choices.get_class(args.encoder)(**args.encoder_conf)
+        conf = args.separator_conf
+        if args.separator == "uses_fusion":
+            # The experiment names its branches relative to itself, so that it can be moved.
+            exp = getattr(args, "output_dir", None)
+            conf = {**conf, **found_branches(conf, Path(exp or "."))}
+        separator = enh.separator_choices.get_class(args.separator)(encoder.output_dim, **conf)
+        if separator.num_spk != 1:
+            raise ValueError(
+                f"separator: {args.separator} gives {separator.num_spk} signals, but enhancement "
+                "has one; set separator_conf: {num_spk: 1} (n_srcs: 1 for tfgridnet*)"
+            )
+        decoder = enh.decoder_choices.get_class(args.decoder)(**args.decoder_conf)
+        wrappers = []
+        for criterion in args.criterions or []:
+            conf = dict(criterion.get("conf") or {})
+            if criterion["name"] == "sqa" and conf.get("checkpoint") is None:
+                conf["checkpoint"] = getattr(args, "sqa_checkpoint", None)
+            loss = enh.criterion_choices.get_class(criterion["name"])(**conf)
+            wrapper = enh.loss_wrapper_choices.get_class(criterion["wrapper"])
+            wrappers.append(wrapper(criterion=loss, **criterion["wrapper_conf"]))
+        model = HybridEnhancementModel(
+            encoder=encoder,
+            separator=separator,
+            decoder=decoder,
+            mask_module=None,
+            loss_wrappers=wrappers,
+            **args.model_conf,
+        )
+        if args.init is not None:
+            initialize(model, args.init)
+        return model
+
+    @classmethod
+    def build_model_from_file(cls, config_file=None, model_file=None, device="cpu"):
+        """As ESPnet's, with every key checked and a fusion's branches found beside it."""
+        if config_file is None or model_file is None:
+            return super().build_model_from_file(config_file, model_file, device)
+        path = Path(config_file)
+        loaded = load_model(path.parent, Path(model_file), path.name)
+        return loaded.model.to(device), argparse.Namespace(**loaded.config)
+
+    @classmethod
+    def build_task_iter_factory(cls, args: argparse.Namespace, iter_options, mode: str):
+        """Batches of one rate and one length; see RateGroupedSampler."""
+        paths = {name: path for path, name, _ in iter_options.data_path_and_name_and_type}
+        if "fs" not in paths:
+            raise ValueError(
+                f"--{mode}_data_path_and_name_and_type names {', '.join(paths)} but not fs; add "
+                "'dump/raw/<set>/utt2fs,fs,text_int'"
+            )
+        utt2fs, shapes = read_list(paths["fs"]), read_list(iter_options.shape_files[0])
+        others = [read_list(path) for name, path in paths.items() if name != "fs"]
+        lists = [utt2fs, shapes, *others]
+        # Quarantine and --max_utts leave lists of different length.
+        uids = set.intersection(*(set(table) for table in lists))
+        if not uids:
+            raise ValueError(
+                f"{mode}: no utterance stands in all of {', '.join(paths.values())}; "
+                "run the stages that made them again"
+            )
+        total = max(len(table) for table in lists)
+        if getattr(args, "overfit", None):
+            uids = set(sorted(uids)[: args.overfit])
+        logging.info(f"[{mode}] {len(uids)} of {total} utterances stand in every list")
+        shards = (0, 1)
+        if iter_options.distributed:
+            shards = (torch.distributed.get_rank(), torch.distributed.get_world_size())
+        sampler = RateGroupedSampler(
+            utt2fs={uid: int(utt2fs[uid]) for uid in uids},
+            lengths={uid: int(shapes[uid].split(",")[0]) for uid in uids},
+            batch_size=iter_options.batch_size,
+            chunk_s=args.preprocessor_conf.get(
+                "chunk_s", get_default_kwargs(HybridPreprocessor)["chunk_s"]
+            ),
+            shards=shards,
+        )
+        logging.info(f"[{mode}] {sampler.summary()}")
+        if args.preprocessor == "urgent_dynamic" and iter_options.max_cache_size > 0:
+            raise ValueError(
+                f"max_cache_size={iter_options.max_cache_size} would repeat the first epoch's "
+                "noise for ever; with preprocessor: urgent_dynamic it must be 0"
+            )
+        return EpochIterFactory(
+            dataset=cls.build_dataset(args, iter_options),
+            batches=sampler,
+            seed=args.seed,
+            num_iters_per_epoch=iter_options.num_iters_per_epoch,
+            shuffle=iter_options.train,
+            num_workers=args.num_workers,
+            collate_fn=iter_options.collate_fn,
+            pin_memory=args.ngpu > 0,
+        )
