@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_models import SPEECH_TRANSFORMER
+from helpers.tiny_models import SPEECH_TRANSFORMER
 
 # Tests share the machine with each other's worker processes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
