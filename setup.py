@@ -66,7 +66,7 @@ EXTRAS = {
     ],
     # Rendering on a cluster: `hybridse simulate --executor dask`.
     "dask": ["distributed>=2024.8", "dask-jobqueue>=0.8.5"],
-    # What `hybridse bench simulate` compares with; it also takes the ffmpeg program if there.
+    # What `python -m benchmarks.simulate` compares with; it also takes the ffmpeg program if there.
     "bench": ["librosa", "resampy>=0.4.3"],
     # Published systems for 'hybridse score --peer'. Three more are installed by lines of their own,
     # which --peer prints: their wheels ask for packages that are not needed here.

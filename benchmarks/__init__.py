@@ -1,1 +1,1 @@
-"""Speed and memory of the models, side by side with their peers in one run."""
+"""Speed and memory of the models beside their peers: `python -m benchmarks.NAME --help`."""

@@ -1,13 +1,15 @@
 """What the benchmarks share: options, presets, the printed and written report."""
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
 from benchmarks.machine import describe
-from benchmarks.table import markdown
+from espnet_hybridse.cli.device import device_of
 from espnet_hybridse.fileio.lists import write_json
 from espnet_hybridse.training.config import ConfigError, check_arguments, read_yaml
 
@@ -86,3 +88,50 @@ def separator_conf(path: Path, name: str, build: type) -> Dict[str, Any]:
     own = config.get("separator_conf") or {}
     check_arguments(build, own, f"{path}: separator_conf")
     return own
+
+
+def markdown(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Tuple[str, str]]) -> str:
+    """Lines of a table; a column without any value is left out.
+
+    Args:
+        rows: key -> value; None or "" is an empty cell.
+        columns: key -> (title, format); the first is aligned left, numbers right.
+    """
+
+    def cell(row: Mapping[str, Any], key: str) -> str:
+        value = row.get(key)
+        return "" if value in (None, "") else columns[key][1].format(value)
+
+    used = [key for key in columns if any(cell(row, key) for row in rows)]
+    text = [key for key in used if all(isinstance(row.get(key, ""), str) for row in rows)]
+    lines = [
+        [columns[key][0] for key in used],
+        [":--" if key in text else "--:" for key in used],
+        *([cell(row, key).replace("|", "/") for key in used] for row in rows),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def run_script(
+    name: str,
+    description: Optional[str],
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    report_of: Callable[[argparse.Namespace, torch.device], int],
+    argv: Optional[Sequence[str]] = None,
+) -> int:
+    """Run one benchmark; wrong options and configs print one line and return 2."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    try:
+        device = device_of(args.device)
+        if args.threads:
+            torch.set_num_threads(args.threads)
+        return report_of(args, device)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2

@@ -1,4 +1,4 @@
-"""The systems of `hybridse bench disc`, and one step of each."""
+"""The systems of `python -m benchmarks.disc`, and one step of each."""
 
 import logging
 from contextlib import nullcontext

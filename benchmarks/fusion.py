@@ -2,9 +2,10 @@
 
 import argparse
 import copy
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,11 +13,22 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from benchmarks.command import (
+    Report,
+    add_common,
+    configs,
+    preset_config,
+    run_script,
+    separator_conf,
+)
 from benchmarks.measure import Call, measure
 from benchmarks.memory import MemoryProbe
 from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.fusion.uses_fusion import USESFusion
+from espnet_hybridse.sqa.config import SQAConfig
 from espnet_hybridse.sqa.loss import WEIGHTS
 from espnet_hybridse.sqa.network import UniVersaExt
+from espnet_hybridse.training.config import read_yaml
 
 SYSTEMS = {
     "off": "without SQA",
@@ -165,3 +177,53 @@ COLUMNS = {
 LEGEND = """\
 Forward and backward passes on dumped branch outputs (noise here), random weights; the fastest of
 the timed calls, interleaved. peak MB (2**20 bytes): above weights and inputs."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", nargs="+", default=["mini", "paper"], help="folders of conf/")
+    parser.add_argument(
+        "--config", nargs="+", type=Path, metavar="YAML", help="train_fusion.yaml files, no preset"
+    )
+    parser.add_argument("--sqa", type=Path, help="of hybridse train-sqa; else conf/mini/sqa.yaml")
+    parser.add_argument("--rate", type=int, default=16000, metavar="HZ", help=f"of {RATES}")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each utterance")
+    parser.add_argument("--batch", type=int, default=4, help="utterances in a step")
+    keys = list(SYSTEMS)
+    parser.add_argument(
+        "--systems", nargs="+", default=keys, metavar="S", help=f"some of {' '.join(keys)}"
+    )
+    add_common(parser)
+    parser.set_defaults(limit_s=60.0)
+
+
+def report_of(args: argparse.Namespace, device: torch.device) -> int:
+    settings = Settings(
+        device,
+        args.systems,
+        args.rate,
+        args.seconds,
+        args.batch,
+        args.repeat,
+        args.limit_s,
+        args.threads,
+    )
+    small = SQAConfig.read(args.sqa or preset_config("mini", "sqa.yaml"))
+    network = {**small.network, "heads": tuple(small.heads)}
+    given = configs(args, "train_fusion.yaml")
+    for path in given.values():
+        separator_conf(path, "uses_fusion", USESFusion)
+    report = Report(args, asdict(settings), device)
+    for name, path in given.items():
+        rows = run(read_yaml(path), network, settings)
+        heading = f"{name}, {settings.batch} x {settings.seconds:g} s at {settings.fs} Hz"
+        report.table(name, heading, rows, COLUMNS)
+    return report.end(LEGEND)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; returns 2 after one line on wrong options."""
+    return run_script("fusion", __doc__, add_arguments, report_of, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,18 +1,26 @@
 """Token decoding of the generative branch beside transformers' `LlamaForCausalLM.generate`."""
 
+import argparse
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from tqdm import tqdm
 from transformers import LlamaForCausalLM
 
+from benchmarks import gen_branch
+from benchmarks.command import Report, add_common, configs, run_script, separator_conf
 from benchmarks.measure import Call, measure, reason, seconds_of
 from benchmarks.memory import MemoryProbe
+from espnet_hybridse.generative.ar_refiner import ARRefiner
 from espnet_hybridse.generative.decode_weights import DTYPES, StepWeights
 from espnet_hybridse.generative.decoding import decode
 from espnet_hybridse.generative.token_lm import TokenLM
+from espnet_hybridse.training.config import read_yaml
 
 PEER = "generate"
 SYSTEMS = (PEER, *DTYPES)
@@ -259,3 +267,64 @@ def as_dicts(rows: Sequence[Row]) -> List[Dict[str, Any]]:
         asdict(row) | {"reasons": "; ".join(f"{k}: {why}" for k, why in row.failed.items())}
         for row in rows
     ]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", nargs="+", default=["paper"], help="folders of conf/")
+    parser.add_argument(
+        "--config", nargs="+", type=Path, metavar="YAML", help="train_gen.yaml files, no preset"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=4.0, help="of speech to decode: 50 tokens each"
+    )
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="utterances at once")
+    parser.add_argument(
+        "--systems",
+        nargs="+",
+        metavar="S",
+        help=f"some of {' '.join(SYSTEMS)}; else all that the device runs",
+    )
+    parser.add_argument("--file_s", type=float, default=60.0, help="recording for the whole branch")
+    parser.add_argument("--fs", type=int, default=16000, help="its rate in Hz")
+    parser.add_argument("--skip_branch", action="store_true", help="decoding only")
+    add_common(parser)
+    parser.set_defaults(limit_s=60.0)
+
+
+def report_of(args: argparse.Namespace, device: torch.device) -> int:
+    every = [key for key in SYSTEMS if key != "int8" or device.type == "cpu"]
+    systems = args.systems or every
+    settings = Settings(
+        device, systems, args.seconds, args.batch, args.repeat, args.limit_s, args.threads
+    )
+    gen_branch.check(args.file_s, [key for key in systems if key != PEER])
+    given = configs(args, "train_gen.yaml")
+    options = {name: separator_conf(c, "ar_refiner", ARRefiner) for name, c in given.items()}
+    report = Report(args, {**asdict(settings), "separator_conf": options}, device)
+    for name, own in options.items():
+        for rows in run(lm_sizes(own), settings):
+            heading = f"{name}, {rows[0].batch} x {settings.frames} frames of prefix and tokens"
+            report.table(name, heading, as_dicts(rows), COLUMNS)
+        dtypes = [key for key in systems if key != PEER]
+        if dtypes and not args.skip_branch:
+            config = read_yaml(given[name])
+            rows = gen_branch.run(config, device, args.file_s, args.fs, dtypes, args.batch)
+            heading = f"{name}, whole branch, {args.file_s:g} s at {args.fs} Hz"
+            report.table(name, heading, gen_branch.as_dicts(rows), gen_branch.COLUMNS)
+    return report.end(LEGEND)
+
+
+def lm_sizes(own: Dict[str, Any]) -> Dict[str, Any]:
+    """TokenLM's options in a separator_conf of ARRefiner."""
+    names = {"lm_layers": "layers", "lm_dim": "dim", "lm_heads": "heads", "lm_ffn": "ffn"}
+    names["vocab_size"] = "vocab_size"
+    return {ours: own[theirs] for theirs, ours in names.items() if theirs in own}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; returns 2 after one line on wrong options."""
+    return run_script("gen", __doc__, add_arguments, report_of, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,9 +1,11 @@
 """A long recording through `hybridse enhance`: seconds, peak memory, exact length."""
 
+import argparse
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,14 +15,18 @@ import soundfile
 import torch
 from tqdm import tqdm
 
+from benchmarks.command import Report, preset_config, run_script
 from benchmarks.memory import peak_of_process
 from benchmarks.random_models import write_hybrid
 from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.generative.decode_weights import DTYPES
 from espnet_hybridse.inference.enhancer import Enhancer
 from espnet_hybridse.inference.files.jobs import Job
 from espnet_hybridse.inference.files.one_file import enhance_file
+from espnet_hybridse.model.find import BRANCH_NAMES
 from espnet_hybridse.model.loading import load_model
 from espnet_hybridse.runtime.workers import worker_pool
+from espnet_hybridse.training.config import read_yaml
 
 
 @dataclass(frozen=True)
@@ -126,3 +132,53 @@ COLUMNS = {
 LEGEND = """\
 Read, enhanced and written by a process of its own, on CPU, with random weights; peak MB (2**20
 bytes) is all that the process held: Python, PyTorch, weights and audio."""
+
+
+FILES = {"disc": "train_disc.yaml", "gen": "train_gen.yaml", "hybrid": "train_fusion.yaml"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--preset", nargs="+", default=["mini"], help="folders of conf/")
+    parser.add_argument("--branch", choices=BRANCH_NAMES, default="hybrid")
+    parser.add_argument("--minutes", nargs="+", type=float, default=[1.0, 10.0], metavar="M")
+    parser.add_argument("--whole", type=float, default=1.0, metavar="M",
+                        help="minutes to enhance in one piece as well; 0: none")  # fmt: skip
+    parser.add_argument("--rate", type=int, default=48000, metavar="HZ")
+    parser.add_argument("--segment", type=float, default=10.0, metavar="S", help="as of enhance")
+    parser.add_argument("--batch", type=int, help="as of enhance")
+    parser.add_argument("--decode_dtype", choices=DTYPES, help="as of enhance")
+    parser.add_argument("--threads", type=int, help="of PyTorch; else one a core")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here too")
+    parser.set_defaults(device="cpu")
+
+
+def report_of(args: argparse.Namespace, device: torch.device) -> int:
+    settings = Settings(
+        args.minutes,
+        args.branch,
+        args.rate,
+        args.segment,
+        args.batch,
+        args.decode_dtype,
+        args.whole,
+        args.threads,
+    )
+    presets = {
+        preset: {name: preset_config(preset, file) for name, file in FILES.items()}
+        for preset in args.preset
+    }
+    report = Report(args, asdict(settings), device)
+    for preset, files in presets.items():
+        rows = run({name: read_yaml(path) for name, path in files.items()}, settings)
+        heading = f"{preset}, {args.branch}, {args.rate} Hz, pieces of {args.segment:g} s"
+        report.table(preset, heading, rows, COLUMNS)
+    return report.end(LEGEND)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; returns 2 after one line on wrong options."""
+    return run_script("long", __doc__, add_arguments, report_of, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

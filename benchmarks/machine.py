@@ -4,6 +4,7 @@ import platform
 import shlex
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Dict
 
 import torch
@@ -23,7 +24,9 @@ def processor_line() -> str:
 def describe(device: torch.device) -> Dict[str, object]:
     """Machine, versions and command line, for a table's head and its JSON."""
     return {
-        "command": shlex.join(["hybridse", *sys.argv[1:]]),
+        "command": shlex.join(
+            ["python", "-m", f"benchmarks.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
+        ),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "processor": processor_line(),
         "threads": torch.get_num_threads(),

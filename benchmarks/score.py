@@ -1,16 +1,21 @@
 """Scoring beside a plain loop that reads every file once for every metric."""
 
+import argparse
 import contextlib
 import io
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import soundfile
 import soxr
+import torch
 
+from benchmarks.command import Report, run_script
 from benchmarks.measure import reason
 from espnet_hybridse.fileio.lists import read_list, write_list
 from espnet_hybridse.scoring.engine import score
@@ -187,3 +192,34 @@ def as_dict(row: Row) -> Dict[str, Any]:
         values[f"times_{number}"] = rate / row.plain if row.plain else None
     values["why"] = "; ".join(f"{what}: {why}" for what, why in row.failed.items())
     return values
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ref", type=Path, required=True, metavar="SCP", help="clean files")
+    parser.add_argument("--inf", type=Path, required=True, metavar="SCP", help="enhanced files")
+    default = list(DEFAULT)
+    parser.add_argument("--metrics", nargs="+", default=default, metavar="M", help="all, or some")
+    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2], help="processes to try")
+    parser.add_argument("--max_utts", type=int, default=40, help="first so many of the list")
+    parser.add_argument("--skip_plain", action="store_true", help="without the plain loop")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here too")
+    parser.set_defaults(device="cpu", threads=None)
+
+
+def report_of(args: argparse.Namespace, device: torch.device) -> int:
+    settings = Settings(
+        args.ref, args.inf, args.metrics, args.workers, args.max_utts, not args.skip_plain
+    )
+    report = Report(args, {"metrics": args.metrics, "max_utts": args.max_utts}, device)
+    rows = [as_dict(row) for row in run(settings)]
+    report.table("score", "Scoring", rows, columns_of(args.workers))
+    return report.end(LEGEND)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; returns 2 after one line on wrong options."""
+    return run_script("score", __doc__, add_arguments, report_of, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,17 +1,21 @@
 """Speed of the simulation: each distortion, the mix, more workers; beside a plain reading."""
 
+import argparse
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Dict, List, Optional
 
 import numpy as np
 import torch
 
 from benchmarks import simulate_plain
+from benchmarks.command import Report, run_script
 from benchmarks.measure import measure
 from espnet_hybridse.fileio.audio import write_audio
 from espnet_hybridse.fileio.lists import write_list
@@ -192,3 +196,42 @@ def legend() -> str:
 def as_dicts(rows: List[Row]) -> List[Dict[str, Any]]:
     """For the table and for JSON."""
     return [{**vars(row), "factor": row.factor} for row in rows]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sources", type=Path, help="source folder; else made for the purpose")
+    parser.add_argument("--num", type=int, default=40, help="samples of each row")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[1, 2], help="processes in the last rows"
+    )
+    parser.add_argument("--skip_plain", action="store_true", help="ours only")
+    parser.add_argument("--repeat", type=int, default=3, help="timed calls; the fastest counts")
+    parser.add_argument(
+        "--limit_s", type=float, default=60.0, help="no further timed calls after so many seconds"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here too")
+    parser.set_defaults(device="cpu", threads=None)
+
+
+def report_of(args: argparse.Namespace, device: torch.device) -> int:
+    settings = Settings(args.num, args.repeat, args.limit_s, args.workers, not args.skip_plain)
+    with TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        if args.sources:
+            sources = Sources.from_folder(args.sources)
+        else:
+            sources = make_bench_sources(scratch / "sources", settings.seed)
+        given = {**asdict(settings), "sources": str(args.sources or "made here")}
+        report = Report(args, given, device)
+        rows = as_dicts(run(sources, scratch, settings))
+        report.table("simulate", f"{settings.num} utterances", rows, COLUMNS)
+    return report.end(legend())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; returns 2 after one line on wrong options."""
+    return run_script("simulate", __doc__, add_arguments, report_of, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

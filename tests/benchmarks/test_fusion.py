@@ -1,4 +1,4 @@
-"""`hybridse bench fusion`: what the learned quality term costs in a training step."""
+"""`python -m benchmarks.fusion`: what the learned quality term costs in a training step."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from benchmarks.fusion import SYSTEMS
-from espnet_hybridse.cli.main import main
+from benchmarks.fusion import main as fusion_main
 
 STFT = {"n_fft": 960, "hop_length": 480, "default_fs": 48000}
 TERM = {"wrapper": "fixed_order", "wrapper_conf": {"weight": 1.0}}
@@ -30,7 +30,7 @@ def bench(tmp_path):
         path, file = tmp_path / "train_fusion.yaml", tmp_path / "bench.json"
         path.write_text(yaml.safe_dump(config))
         given = ["--config", str(path), "--json", str(file), "--device", "cpu", "--repeat", "1"]
-        status = main(["bench", "fusion", *given, "--seconds", "0.2", "--batch", "1", *options])
+        status = fusion_main([*given, "--seconds", "0.2", "--batch", "1", *options])
         return status, json.loads(file.read_text())["rows"] if status == 0 else None
 
     return run

@@ -1,11 +1,11 @@
-"""`hybridse bench long`: a recording through enhance, with weights made on the spot."""
+"""`python -m benchmarks.long`: a recording through enhance, with weights made on the spot."""
 
 import pytest
 
 from benchmarks import long
 from benchmarks.command import preset_config
-from benchmarks.options_long import FILES
-from espnet_hybridse.cli.main import main
+from benchmarks.long import FILES
+from benchmarks.long import main as long_main
 from espnet_hybridse.training.config import read_yaml
 
 
@@ -19,7 +19,7 @@ def test_every_sample_comes_back_and_one_piece_takes_more_memory_than_many():
 
 
 def test_wrong_options_name_what_is_accepted(capsys):
-    assert main(["bench", "long", "--rate", "11025"]) == 2
+    assert long_main(["--rate", "11025"]) == 2
     assert "--rate 11025 is not one of 8000" in capsys.readouterr().err
     with pytest.raises(ValueError, match="--minutes 0 must be above 0"):
         long.Settings([0])

@@ -1,4 +1,4 @@
-"""`hybridse bench simulate`: ours and the plain reading of every distortion in one table."""
+"""`python -m benchmarks.simulate`: ours and the plain reading of every distortion in one table."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ from helpers.simulation_sources import voice
 
 from benchmarks import simulate_plain
 from benchmarks.simulate import MIX, PARTS, make_bench_sources
-from espnet_hybridse.cli.main import main
+from benchmarks.simulate import main as simulate_main
 from espnet_hybridse.simulation.degrade import simulate
 from espnet_hybridse.simulation.distortions.bandwidth import BandwidthLimitation
 from espnet_hybridse.simulation.distortions.codec import Codec
@@ -19,12 +19,12 @@ from espnet_hybridse.simulation.meta import Sample
 def test_every_distortion_and_the_workers_are_measured(tmp_path, capsys):
     file = tmp_path / "bench.json"
     options = ["--num", "2", "--repeat", "1", "--workers", "1", "--skip_plain"]
-    assert main(["bench", "simulate", *options, "--json", str(file)]) == 0
+    assert simulate_main([*options, "--json", str(file)]) == 0
     rows = json.loads(file.read_text())["rows"]
     assert [row["what"] for row in rows] == [*PARTS, MIX, f"{MIX}, 1 worker"]
     assert all(row["ours"] > 0 and row["plain"] is None for row in rows)
     assert "| packet_loss |" in capsys.readouterr().out
-    assert main(["bench", "simulate", "--num", "0"]) == 2
+    assert simulate_main(["--num", "0"]) == 2
 
 
 def test_the_plain_reading_makes_about_the_same_audio(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from helpers.golden_metrics import CASES, DATA, pair
 
+from benchmarks.score import main as score_main
 from espnet_hybridse.cli.main import main
 from espnet_hybridse.fileio.assets import AssetMissing
 from espnet_hybridse.fileio.lists import write_list
@@ -93,7 +94,7 @@ def test_scoring_benchmark_counts_files_beside_a_plain_loop(tmp_path):
     write_list(tmp_path / "ref.scp", clips)
     given = ["--ref", f"{tmp_path}/ref.scp", "--inf", f"{tmp_path}/ref.scp", "--workers", "1"]
     file = tmp_path / "bench.json"
-    assert main(["bench", "score", *given, "--metrics", "PESQ", "ESTOI", "--json", str(file)]) == 0
+    assert score_main([*given, "--metrics", "PESQ", "ESTOI", "--json", str(file)]) == 0
     rows = {row["label"]: row for row in json.loads(file.read_text())["rows"]}
     assert list(rows) == ["PESQ", "ESTOI", "all of them"]
     for row in rows.values():
