@@ -11,14 +11,13 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from espnet_hybridse.corpora.generated import make_generated
+from espnet_hybridse.corpora.generated import make_generated, make_rooms
 from espnet_hybridse.corpora.mini.debian_packages import FIX, copy_licences, fetch_all
 from espnet_hybridse.corpora.mini.noise import find_noise, split_recordings
 from espnet_hybridse.corpora.mini.speech import VOICES, find_speech
 from espnet_hybridse.corpora.noise_segments import Pieces, make_pieces
 from espnet_hybridse.corpora.own_folders import find_folder_noise, find_folder_speech
 from espnet_hybridse.corpora.recordings import NO_TEXT, Recording
-from espnet_hybridse.corpora.rooms import make_rooms
 from espnet_hybridse.corpora.split import SETS, assign_speakers, drop_shared_prompts
 from espnet_hybridse.corpora.utterances import Utterance, make_utterances
 from espnet_hybridse.fileio.lists import Quarantine, atomic_path, write_list

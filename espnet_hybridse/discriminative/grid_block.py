@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from espnet_hybridse.discriminative.window_blstm import window_blstm
-from espnet_hybridse.nn.row_parts import joined, row_parts
+from espnet_hybridse.nn.batching import joined, row_parts
 
 
 class GridBlock(nn.Module):

@@ -10,8 +10,6 @@ from typing import List, Sequence, Tuple
 import torch
 from torch.autograd.function import once_differentiable
 
-from espnet_hybridse.discriminative.windows import count_windows, cut_windows, overlap_add
-
 aten = torch.ops.aten
 CHUNK_VALUES = 2**21
 """Gate values projected at a time: 8 MB in fp32, small enough to stay near the caches."""
@@ -26,7 +24,7 @@ def lean_blstm(
         x: (L, N, C), time first.
         weights: `nn.LSTM`'s eight: ih, hh and both biases, then the same of the other direction;
             ih is (4 H, size * C).
-        size, step: as in :func:`~espnet_hybridse.discriminative.windows.cut_windows`.
+        size, step: as in :func:`~espnet_hybridse.discriminative.low_memory_lstm.cut_windows`.
 
     Returns:
         (2, L', N, H) in x's type: the outputs of both directions, each in the order of time.
@@ -164,3 +162,39 @@ def _swap(gates: torch.Tensor) -> torch.Tensor:
     """Exchange the last two of the four gates in dim 1."""
     i, f, g, o = gates.chunk(4, dim=1)
     return torch.cat((i, f, o, g), dim=1)
+
+
+def count_windows(length: int, size: int, step: int) -> int:
+    """How many windows of `size` fit into `length`, `step` apart."""
+    return (length - size) // step + 1
+
+
+def cut_windows(x: torch.Tensor, size: int, step: int) -> torch.Tensor:
+    """(L, N, C), time first -> (L', N, size * C); window l holds x[l * step + k], k < size."""
+    return x.unfold(0, size, step).movedim(-1, 2).flatten(2)
+
+
+def overlap_add(windows: torch.Tensor, size: int, step: int) -> torch.Tensor:
+    """(L', N, size * C) -> (L, N, C); the transpose of :func:`cut_windows`."""
+    windows = windows.unflatten(2, (size, -1))
+    if size == step:
+        return windows.movedim(2, 1).flatten(0, 1)
+    span = (windows.shape[0] - 1) * step
+    out = windows.new_zeros(span + size, windows.shape[1], windows.shape[3])
+    for k in range(size):
+        out[k : k + span + 1 : step] += windows[:, :, k]
+    return out
+
+
+class OverlapAdd(torch.autograd.Function):
+    """:func:`overlap_add` whose backward pass is one copy; autograd's own would take `size`."""
+
+    @staticmethod
+    def forward(ctx, windows, size, step):
+        ctx.windows = size, step
+        return overlap_add(windows, size, step)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        return cut_windows(grad, *ctx.windows), None, None

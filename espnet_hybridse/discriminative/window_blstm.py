@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from espnet_hybridse.discriminative.low_memory_lstm import lean_blstm
-from espnet_hybridse.discriminative.windows import OverlapAdd, cut_windows
+from espnet_hybridse.discriminative.low_memory_lstm import OverlapAdd, cut_windows, lean_blstm
 from espnet_hybridse.nn.precision import as_autocast
 
 LEAN_FROM = 2**14

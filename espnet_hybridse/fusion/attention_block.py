@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
+from espnet_hybridse.nn.batching import by_row_parts
 from espnet_hybridse.nn.precision import as_autocast
-from espnet_hybridse.nn.row_parts import by_row_parts
 
 
 class ImprovedTransformer(nn.Module):

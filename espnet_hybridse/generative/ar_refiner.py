@@ -8,11 +8,10 @@ from torch import Tensor, nn
 
 from espnet_hybridse.generative.decode_weights import DTYPES, StepWeights
 from espnet_hybridse.generative.decoding import Decoded, decode
-from espnet_hybridse.generative.gold_tokens import gold_tokens, mask_of
 from espnet_hybridse.generative.refiner import Refiner
 from espnet_hybridse.generative.sampling import Sampling
 from espnet_hybridse.generative.speech_prefix import SPEECH_FS, SpeechPrefix
-from espnet_hybridse.generative.token_lm import TokenLM
+from espnet_hybridse.generative.token_lm import TokenLM, gold_tokens, mask_of
 from espnet_hybridse.nn.spectrum import WINDOW_MS, change_rate, rate_of
 
 REFINER_FS = SPEECH_FS

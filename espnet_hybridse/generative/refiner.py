@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_hybridse.generative.cross_attention import CrossAttention
-from espnet_hybridse.nn.batching import by_length
+from espnet_hybridse.nn.batching import by_length, by_row_parts
 from espnet_hybridse.nn.precision import as_autocast
-from espnet_hybridse.nn.row_parts import by_row_parts
 from espnet_hybridse.nn.spectrum import compress
 
 

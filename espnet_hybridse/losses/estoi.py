@@ -3,8 +3,7 @@
 import torch
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 
-from espnet_hybridse.losses.batch_info import BatchInfo, float_wave
-from espnet_hybridse.losses.resampling import resample_valid
+from espnet_hybridse.losses.batch_info import BatchInfo, float_wave, resample_valid
 
 STOI_FS = 10000
 """ESTOI is defined at 10 kHz."""

@@ -4,8 +4,7 @@ import torch
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 
 from espnet_hybridse.losses import pesq_bands
-from espnet_hybridse.losses.batch_info import BatchInfo, float_wave, length_mask
-from espnet_hybridse.losses.resampling import resample_valid
+from espnet_hybridse.losses.batch_info import BatchInfo, float_wave, length_mask, resample_valid
 
 FS = 16000
 N_FFT = 512

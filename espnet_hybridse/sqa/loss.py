@@ -6,8 +6,7 @@ from pathlib import Path
 import torch
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 
-from espnet_hybridse.losses.batch_info import BatchInfo, float_wave
-from espnet_hybridse.losses.resampling import resample_valid
+from espnet_hybridse.losses.batch_info import BatchInfo, float_wave, resample_valid
 from espnet_hybridse.sqa.network import UniVersaExt
 
 MODEL_ID = "vvwangvv/universa-ext_wavlm-base_5metric"

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from espnet_hybridse.cli.main import main
+from espnet_hybridse.corpora.generated import make_rooms
 from espnet_hybridse.corpora.mini import debian_packages as packages
 from espnet_hybridse.corpora.mini.noise import find_noise, split_recordings
 from espnet_hybridse.corpora.mini.speech import find_speech
@@ -16,7 +17,6 @@ from espnet_hybridse.corpora.noise_segments import make_pieces
 from espnet_hybridse.corpora.own_folders import find_folder_speech
 from espnet_hybridse.corpora.prepare import Options, prepare
 from espnet_hybridse.corpora.recordings import NO_TEXT, Recording, decode, snr_db, trim
-from espnet_hybridse.corpora.rooms import make_rooms
 from espnet_hybridse.corpora.split import SETS, assign_speakers, drop_shared_prompts
 from espnet_hybridse.corpora.utterances import Utterance, make_utterances
 from espnet_hybridse.fileio.lists import read_list, read_sources

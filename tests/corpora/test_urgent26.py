@@ -20,9 +20,8 @@ from espnet_hybridse.corpora.urgent26.__main__ import parser, run
 from espnet_hybridse.corpora.urgent26.challenge import language_of
 from espnet_hybridse.corpora.urgent26.corpus import Corpus
 from espnet_hybridse.corpora.urgent26.corpus_table import BY_NAME, CORPORA
-from espnet_hybridse.corpora.urgent26.effective_rate import effective_rate
 from espnet_hybridse.corpora.urgent26.splits import eighths, share_out
-from espnet_hybridse.corpora.urgent26.survey import survey
+from espnet_hybridse.corpora.urgent26.survey import effective_rate, survey
 from espnet_hybridse.fileio.audio import RATES, resample
 from espnet_hybridse.fileio.lists import ListError, read_list, read_sources
 from espnet_hybridse.simulation.sources import Sources

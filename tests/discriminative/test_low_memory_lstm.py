@@ -3,8 +3,13 @@
 import pytest
 import torch
 
-from espnet_hybridse.discriminative.low_memory_lstm import CHUNK_VALUES, lean_blstm
-from espnet_hybridse.discriminative.windows import OverlapAdd, cut_windows, overlap_add
+from espnet_hybridse.discriminative.low_memory_lstm import (
+    CHUNK_VALUES,
+    OverlapAdd,
+    cut_windows,
+    lean_blstm,
+    overlap_add,
+)
 
 
 def build(channels, hidden, size, dtype=torch.float32):

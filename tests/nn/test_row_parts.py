@@ -6,7 +6,7 @@ import torch
 from espnet_hybridse.discriminative.grid_block import GridBlock
 from espnet_hybridse.fusion.attention_block import GridTransformer
 from espnet_hybridse.generative.refiner import Refiner
-from espnet_hybridse.nn.row_parts import row_parts
+from espnet_hybridse.nn.batching import row_parts
 
 LAYERS = {
     "grid block, windows apart": lambda: GridBlock(16, 4, 4, 64),

@@ -7,7 +7,7 @@ from pathlib import Path
 from espnet_hybridse.corpora.split import SETS
 from espnet_hybridse.corpora.urgent26.corpus_table import CORPORA, LAST_STAGE, STAGES
 from espnet_hybridse.corpora.urgent26.prepare import Places, combine, prepare_corpus
-from espnet_hybridse.corpora.urgent26.selection import PUBLISHED, read_selection
+from espnet_hybridse.corpora.urgent26.splits import PUBLISHED, read_selection
 from espnet_hybridse.runtime.workers import worker_pool
 
 VARIABLES = {corpus.variable: corpus for corpus in CORPORA}

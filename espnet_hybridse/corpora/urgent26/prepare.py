@@ -11,7 +11,7 @@ from espnet_hybridse.corpora.recordings import NO_TEXT
 from espnet_hybridse.corpora.split import SETS
 from espnet_hybridse.corpora.urgent26.corpus import Corpus, Item
 from espnet_hybridse.corpora.urgent26.corpus_table import BY_NAME
-from espnet_hybridse.corpora.urgent26.selection import read_selection
+from espnet_hybridse.corpora.urgent26.splits import read_selection
 from espnet_hybridse.corpora.urgent26.survey import survey
 from espnet_hybridse.fileio.lists import ListError, Quarantine, write_json, write_list
 
@@ -191,7 +191,7 @@ def _add_wind(sets: dict, places: Places, count: int, seed: int, pool: Executor)
 
 def _add_rooms(sets: dict, places: Places, count: int, seed: int, pool: Executor) -> None:
     """Simulated rooms for each set."""
-    from espnet_hybridse.corpora.rooms import make_rooms
+    from espnet_hybridse.corpora.generated import make_rooms
     from espnet_hybridse.simulation.rooms import FS
 
     for name, rooms in make_rooms(places.audio, count, seed, pool).items():

@@ -5,6 +5,9 @@ the challenge makes no test set from these corpora, so test is ours throughout.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
+
+from espnet_hybridse.fileio.lists import ListError
 
 
 def share_out(groups: Iterable[str], valid: int, test: int) -> dict[str, str]:
@@ -31,3 +34,24 @@ def eighths(uids: Iterable[str]) -> dict[str, str]:
         return share_out(names, 1, 1)
     parts = ["valid"] * (held - held // 2) + ["test"] * (held // 2)
     return dict(zip(names, parts + ["train"] * (len(names) - held), strict=True))
+
+
+PUBLISHED = (
+    "https://github.com/urgent-challenge/urgent2026_challenge_track1/tree/main/meta "
+    "(train_urgent2026, on the challenge's page also train_selected_700h, and validation_selected)"
+)
+
+
+def read_selection(path: Path) -> frozenset[str]:
+    """The uids of a list; more columns, as in an scp, are left aside.
+
+    Raises:
+        ListError: no such file, or nothing in it.
+    """
+    if not path.is_file():
+        raise ListError(f"{path}: no such selection list; it is published at {PUBLISHED}")
+    with open(path, encoding="utf-8") as handle:
+        uids = frozenset(line.split()[0] for line in handle if line.strip())
+    if not uids:
+        raise ListError(f"{path}: the selection list is empty; fetch it again from {PUBLISHED}")
+    return uids

@@ -13,12 +13,12 @@ import soundfile
 from tqdm import tqdm
 
 from espnet_hybridse.corpora.urgent26.corpus import Corpus, Item
-from espnet_hybridse.corpora.urgent26.effective_rate import effective_rate
 from espnet_hybridse.fileio.audio import (
     MIN_SECONDS,
     RATES,
     BadAudio,
     check_audio,
+    nearest_rate,
     resample,
     write_audio,
 )
@@ -152,3 +152,28 @@ def _read(path: Path) -> Iterator[Finding]:
             yield Finding(**values)
         except (ValueError, TypeError, KeyError):
             continue
+
+
+WINDOW_SECONDS = 0.032
+THRESHOLD_DB = -50.0
+"""Window, half-window hop and threshold are the challenge's."""
+
+BLOCK = 1024
+
+
+def effective_rate(wav: np.ndarray, fs: int) -> int:
+    """Lowest of the seven rates that holds the content of `wav` (T,), never above `fs` Hz.
+
+    Content ends at the highest frequency whose mean power is within 50 dB of the strongest one's.
+    """
+    window = int(WINDOW_SECONDS * fs)
+    hop, taper = window // 2, np.hanning(window).astype(np.float32)
+    if wav.size < window:
+        wav = np.pad(wav, (0, window - wav.size))
+    frames = np.lib.stride_tricks.sliding_window_view(wav, window)[::hop]
+    power = np.zeros(window // 2 + 1)
+    for start in range(0, len(frames), BLOCK):  # an hour of audio at once would need gigabytes
+        spectrum = np.fft.rfft(frames[start : start + BLOCK] * taper)
+        power += (np.abs(spectrum) ** 2).sum(axis=0)
+    loud = np.flatnonzero(power > power.max() * 10 ** (THRESHOLD_DB / 10))
+    return min(nearest_rate(int(np.ceil(2 * loud[-1] * fs / window))), fs)
