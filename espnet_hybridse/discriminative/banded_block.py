@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet_hybridse.precision import as_autocast
-from espnet_hybridse.row_parts import by_row_parts
+from espnet_hybridse.nn.precision import as_autocast
+from espnet_hybridse.nn.row_parts import by_row_parts
 
 
 class BandedBlock(nn.Module):

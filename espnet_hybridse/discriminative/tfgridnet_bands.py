@@ -10,10 +10,10 @@ from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import Tensor, nn
 
 from espnet_hybridse.discriminative.banded_block import BandedBlock
-from espnet_hybridse.discriminative.bands import Bands
-from espnet_hybridse.lengths import by_length
-from espnet_hybridse.precision import autocast
-from espnet_hybridse.spectrum import compress, expand, rms_normalise
+from espnet_hybridse.nn.bands import Bands
+from espnet_hybridse.nn.batching import by_length
+from espnet_hybridse.nn.precision import autocast
+from espnet_hybridse.nn.spectrum import compress, expand, rms_normalise
 
 INPUTS = 3
 """Features of a bin or band: compressed magnitude, real and imaginary part."""
