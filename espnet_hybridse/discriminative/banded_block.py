@@ -22,6 +22,8 @@ class BandedBlock(nn.Module):
         attention: "none", "time" (each frame's bands joined into one token, TF-GridNet's full-band
             attention with pooled bands) or "bands" (within a frame, as FastEnhancer).
         n_head: attention heads, a divisor of C.
+        recur_bands: recurrence along bands; without it attention alone joins them.
+        cell: "lstm" or "gru".
     """
 
     ATTENTION = ("none", "time", "bands")
@@ -35,14 +37,15 @@ class BandedBlock(nn.Module):
         attention: str = "none",
         n_head: int = 4,
         recur_bands: bool = True,
+        cell: str = "lstm",
     ):
         super().__init__()
         if attention not in self.ATTENTION:
             raise ValueError(f"attention={attention!r} is not one of {', '.join(self.ATTENTION)}")
         if attention != "none" and channels % n_head:
             raise ValueError(f"channels={channels} is not a multiple of n_head={n_head}")
-        self.over_bands = Recurrence(channels, band_hidden, True) if recur_bands else None
-        self.over_time = Recurrence(channels, hidden, bidirectional)
+        self.over_bands = Recurrence(channels, band_hidden, True, cell) if recur_bands else None
+        self.over_time = Recurrence(channels, hidden, bidirectional, cell)
         self.attend = {
             "none": lambda: None,
             "time": lambda: TimeAttention(channels, n_head),
@@ -58,12 +61,16 @@ class BandedBlock(nn.Module):
 
 
 class Recurrence(nn.Module):
-    """LayerNorm, LSTM along one dimension, projection back to C."""
+    """LayerNorm, LSTM or GRU along one dimension, projection back to C."""
 
-    def __init__(self, channels: int, hidden: int, bidirectional: bool):
+    CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+    def __init__(self, channels: int, hidden: int, bidirectional: bool, cell: str = "lstm"):
         super().__init__()
+        if cell not in self.CELLS:
+            raise ValueError(f"cell={cell!r} is not one of {', '.join(self.CELLS)}")
         self.norm = nn.LayerNorm(channels)
-        self.lstm = nn.LSTM(channels, hidden, bidirectional=bidirectional)
+        self.rnn = self.CELLS[cell](channels, hidden, bidirectional=bidirectional)
         self.project = nn.Linear(hidden * (1 + bidirectional), channels)
 
     def forward(self, x: Tensor, dim: int) -> Tensor:
@@ -79,7 +86,7 @@ class Recurrence(nn.Module):
     def _rows(self, rows: Tensor) -> Tensor:
         """(N, L, C) -> (N, L, C)."""
         steps = as_autocast(rows.transpose(0, 1).contiguous())
-        return self.project(self.lstm(steps)[0]).transpose(0, 1)
+        return self.project(self.rnn(steps)[0]).transpose(0, 1)
 
 
 class TimeAttention(nn.Module):

@@ -24,8 +24,7 @@ class TFGridNetBands(TFGridNetV3):
 
     Bins of 50 Hz are merged into bands with fixed edges in Hz, so that one set of weights serves
     every rate and 48 kHz costs little more than 16 kHz. Two overlapping strided convolutions
-    leave a quarter of the bands to the grid blocks; two transposed ones with skips come back. A
-    bounded complex mask per band, on this frame and its neighbours, and a small additive term
+    leave a quarter of the bands to the grid blocks; interpolation with skips comes back. A bounded complex mask per band, on this frame and its neighbours, and a small additive term
     (a mask cannot fill what is empty) are spread over the bins without steps. It is a TFGridNetV3
     by name only, as TFGridNetSFI is, so that stock ESPnet passes `fs` to encoder and decoder.
 
@@ -39,6 +38,7 @@ class TFGridNetBands(TFGridNetV3):
         attention: of every block: "none", "time" or "bands", see BandedBlock.
         n_head: attention heads.
         recur_bands: LSTM along bands; without it only attention joins the bands.
+        cell: "lstm" or "gru".
         single_bins, erb_step: see Bands.
         taps: frames that the mask weighs together, an odd number: this one and its neighbours.
         detail_channels: of two small convolutions on the bins below `detail_hz`, which lend the
@@ -64,6 +64,7 @@ class TFGridNetBands(TFGridNetV3):
         attention: str = "none",
         n_head: int = 4,
         recur_bands: bool = True,
+        cell: str = "lstm",
         single_bins: int = 32,
         erb_step: float = 0.42,
         taps: int = 1,
@@ -94,6 +95,7 @@ class TFGridNetBands(TFGridNetV3):
                 attention,
                 n_head,
                 recur_bands,
+                cell,
             )
             for _ in range(n_layers)
         )
@@ -214,17 +216,23 @@ class _Down(nn.Module):
 
 
 class _Up(nn.Module):
-    """Transposed convolution that undoes the stride of a _Down; four bands overlap by two."""
+    """Interpolation back to the bands that a _Down had, and a convolution over three of them.
+
+    Unlike a transposed convolution it treats even and odd bands alike: no comb in the mask.
+    """
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
-        self.conv = nn.ConvTranspose2d(inputs, outputs, (1, 4), stride=(1, 2), padding=(0, 1))
+        self.conv = nn.Conv2d(inputs, outputs, (1, 3), padding=(0, 1))
         self.norm = nn.LayerNorm(outputs)
         self.act = nn.PReLU(outputs)
 
     def forward(self, x: Tensor, bands: int) -> Tensor:
         """(B, T, Q, inputs) -> (B, T, bands, outputs), bands 2 Q or 2 Q - 1."""
-        x = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)[:, :, :bands]
+        # Band q of a _Down is centred on band 2 q of its input.
+        after = torch.cat([x[:, :, 1:], x[:, :, -1:]], dim=2)
+        x = torch.stack([x, 0.5 * (x + after)], dim=3).flatten(2, 3)[:, :, :bands]
+        x = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return prelu(self.norm(x), self.act)
 
 
