@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_hybridse.nn.precision import as_autocast
-from espnet_hybridse.nn.row_parts import by_row_parts
+from espnet_hybridse.nn.batching import by_row_parts
 
 
 class BandedBlock(nn.Module):
