@@ -7,9 +7,11 @@ from espnet2.train.class_choices import ClassChoices
 
 from espnet_hybridse.data.dynamic import UrgentDynamicPreprocessor
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
+from espnet_hybridse.discriminative.tfgridnet_bands import TFGridNetBands
 from espnet_hybridse.discriminative.tfgridnet_sfi import TFGridNetSFI
 from espnet_hybridse.fusion.uses_fusion import USESFusion
 from espnet_hybridse.generative.ar_refiner import ARRefiner
+from espnet_hybridse.losses.compressed import CompressedSpectrumLoss
 from espnet_hybridse.losses.estoi import ESTOILoss
 from espnet_hybridse.losses.mr_stft import MultiResolutionSTFTLoss
 from espnet_hybridse.losses.pmsqe import PMSQE
@@ -32,11 +34,17 @@ def register() -> None:
     """
     add_choices(
         enh.separator_choices,
-        {"tfgridnet_sfi": TFGridNetSFI, "ar_refiner": ARRefiner, "uses_fusion": USESFusion},
+        {
+            "tfgridnet_sfi": TFGridNetSFI,
+            "tfgridnet_bands": TFGridNetBands,
+            "ar_refiner": ARRefiner,
+            "uses_fusion": USESFusion,
+        },
     )
     add_choices(
         enh.criterion_choices,
         {
+            "compressed": CompressedSpectrumLoss,
             "mr_stft": MultiResolutionSTFTLoss,
             "l1_masked": TimeL1,
             "pmsqe": PMSQE,

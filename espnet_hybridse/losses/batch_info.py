@@ -8,27 +8,34 @@ class BatchInfo:
     """Mixin of the criterions whose result depends on the sampling rate or on the padding.
 
     ESPnet calls a criterion as `criterion(ref, inf)` and passes neither the rate nor the valid
-    lengths. The contract here: the model calls `set_batch(fs, ilens)` before every use of the
+    lengths. The contract here: the model calls `set_batch(fs, ilens, mix)` before every use of the
     criterion, and the values hold until the next call. With the defaults (16000 Hz, no padding)
     the criterions also work in stock ESPnet, whose batches are then taken as 16 kHz audio.
 
     Attributes:
         fs: sampling rate of the next batch in Hz.
         ilens: (B,) valid samples of each utterance, or None when nothing is padded.
+        mix: (B, T) degraded speech, or None where it is not known.
     """
 
     fs: int = 16000
     ilens: torch.Tensor | None = None
+    mix: torch.Tensor | None = None
 
-    def set_batch(self, fs: int, ilens: torch.Tensor | None = None) -> None:
+    def set_batch(
+        self, fs: int, ilens: torch.Tensor | None = None, mix: torch.Tensor | None = None
+    ) -> None:
         """Announce the next batch.
 
         Args:
             fs: sampling rate of all its utterances in Hz.
             ilens: (B,) valid samples, on any device; None when nothing is padded.
+            mix: (B, T) degraded speech; its level is all that is left to judge an estimate by
+                where the reference is silent.
         """
         self.fs = int(fs)
         self.ilens = None if ilens is None else ilens.detach()
+        self.mix = None if mix is None else mix.detach()
 
     def batch_lengths(self, ref: torch.Tensor, inf: torch.Tensor) -> torch.Tensor:
         """Check the shapes and return the valid samples (B,), int64, on the waveforms' device.

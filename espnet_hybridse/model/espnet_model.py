@@ -54,7 +54,7 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
             speech_mix_lengths = torch.full(speech_mix.shape[:1], speech_mix.shape[1])
         for wrapper in self.loss_wrappers:
             if isinstance(wrapper.criterion, BatchInfo):
-                wrapper.criterion.set_batch(fs, speech_mix_lengths)
+                wrapper.criterion.set_batch(fs, speech_mix_lengths, speech_mix)
 
         additional = {name: kwargs[name] for name in EXTRA_STREAMS if name in kwargs}
         enhanced, feature_mix, feature_pre, others = self.forward_enhance(

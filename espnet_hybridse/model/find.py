@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Optional, Union
 
-from espnet_hybridse.model.loading import found_branches, read_config
+from espnet_hybridse.model.loading import BRANCHES, found_branches, read_config
 from espnet_hybridse.model.unpack import unpack_model
 
 DEFAULT_MODEL = Path(__file__).parents[2] / "egs/mini/enh1/pretrained/mini"
@@ -78,8 +78,7 @@ def _from_hub(name: str) -> Path:
 def _branch_of(folder: Path, branch: str) -> Path:
     """The folder of `branch`, given that of a hybrid or of the branch itself."""
     config = read_config(folder / "config.yaml")
-    separator = {"disc": "tfgridnet_sfi", "gen": "ar_refiner", "hybrid": "uses_fusion"}
-    if config["separator"] == separator[branch]:
+    if BRANCHES.get(config["separator"]) == branch:
         return folder
     if config["separator"] == "uses_fusion":
         # The other branch may be missing: it is not needed.

@@ -22,7 +22,12 @@ HASHES = "hashes.json"
 """sha256 of every file of a packed model, `name: digest`, beside or above it."""
 FUSED = ("disc", "gen", "third")
 """Keys of a fusion's options that name the folders of other models."""
-BRANCHES = {"tfgridnet_sfi": "disc", "ar_refiner": "gen", "uses_fusion": "hybrid"}
+BRANCHES = {
+    "tfgridnet_sfi": "disc",
+    "tfgridnet_bands": "disc",
+    "ar_refiner": "gen",
+    "uses_fusion": "hybrid",
+}
 
 
 @dataclass

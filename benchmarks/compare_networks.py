@@ -1,0 +1,226 @@
+"""Networks at equal core-time: trained on the same data from the same seed, then judged.
+
+    python -m benchmarks.compare_networks --train dump/raw/train --valid dump/raw/valid \
+        --minutes 20 --out exp/compare conf/small/train_disc.yaml other.yaml
+
+One thread each; a variant's time is that of its process on the processor, so that variants may
+run beside each other. A variant that has been judged is not trained again; the table of all is
+printed at the end and stands in OUT/table.md.
+"""
+
+import argparse
+import json
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Dict, Iterator, List, Tuple
+
+import numpy as np
+import soundfile
+import torch
+import yaml
+
+from benchmarks.macs import count
+from espnet_hybridse.data.sampler import RateGroupedSampler
+from espnet_hybridse.fileio.lists import atomic_path, read_list
+from espnet_hybridse.nn.spectrum import WINDOW_MS, istft, stft
+from espnet_hybridse.scoring.metrics.dnsmos import Dnsmos
+from espnet_hybridse.scoring.metrics.estoi import Estoi
+from espnet_hybridse.scoring.metrics.metric import Context, MetricFailed
+from espnet_hybridse.scoring.metrics.pesq import Pesq
+from espnet_hybridse.scoring.metrics.si_sdr import SiSdr
+from espnet_hybridse.training.task import HybridEnhancementTask
+
+COUNTED_S = 4.0
+TIMED_S = 10.0
+RATES = (16000, 48000)
+WARMUP, FLOOR = 0.04, 0.05
+
+
+def build(config: Path) -> Tuple[torch.nn.Module, dict]:
+    """The model of a training YAML and the YAML itself, after ESPnet's own parsing."""
+    arguments = ["--config", str(config), "--output_dir", "none"]
+    args = HybridEnhancementTask.get_parser().parse_args(arguments)
+    return HybridEnhancementTask.build_model(args), vars(args)
+
+
+class Pairs:
+    """Crops of the pairs of a rendered set, batched as in training."""
+
+    def __init__(self, folder: Path, batch_size: int, chunk_s: float, seed: int):
+        self.mix, self.ref = read_list(folder / "wav.scp"), read_list(folder / "spk1.scp")
+        self.fs = {uid: int(fs) for uid, fs in read_list(folder / "utt2fs").items()}
+        lengths = {uid: soundfile.info(self.mix[uid]).frames for uid in self.mix}
+        fs = {uid: self.fs[uid] for uid in lengths}
+        self.sampler = RateGroupedSampler(fs, lengths, batch_size, chunk_s)
+        self.lengths, self.rng, self.chunk_s = lengths, np.random.default_rng(seed), chunk_s
+
+    def batches(self) -> Iterator[Tuple[torch.Tensor, torch.Tensor, int]]:
+        """Endless (mix (B, T), ref (B, T), fs)."""
+        for epoch in range(1 << 30):
+            order = self.sampler.generate(epoch)
+            for index in self.rng.permutation(len(order)):
+                yield self._batch(order[index])
+
+    def _batch(self, uids) -> Tuple[torch.Tensor, torch.Tensor, int]:
+        fs = self.fs[uids[0]]
+        size = min(int(self.chunk_s * fs), min(self.lengths[uid] for uid in uids))
+        rows: Dict[str, List[np.ndarray]] = {"mix": [], "ref": []}
+        for uid in uids:
+            start = int(self.rng.integers(self.lengths[uid] - size + 1))
+            for name, table in (("mix", self.mix), ("ref", self.ref)):
+                wav, _ = soundfile.read(table[uid], size, start, dtype="float32")
+                rows[name].append(wav)
+        mix, ref = (torch.from_numpy(np.stack(rows[name])) for name in ("mix", "ref"))
+        return mix, ref, fs
+
+    def whole(self) -> Iterator[Tuple[str, np.ndarray, np.ndarray, int]]:
+        """Every utterance once: its name, mix (T,), ref (T,), fs."""
+        for uid in self.mix:
+            mix, fs = soundfile.read(self.mix[uid], dtype="float32")
+            ref, _ = soundfile.read(self.ref[uid], dtype="float32")
+            size = min(mix.size, ref.size)
+            yield uid, mix[:size], ref[:size], fs
+
+
+def loss_of(model, mix: torch.Tensor, ref: torch.Tensor, fs: int) -> torch.Tensor:
+    """The training loss of one batch, (B, T) each."""
+    lengths = torch.full(mix.shape[:1], mix.shape[1])
+    rate = torch.full((mix.shape[0], 1), fs)
+    return model(mix, lengths, speech_ref1=ref, utt2fs=rate)[0]
+
+
+def train(model, config: dict, pairs: Pairs, minutes: float, name: str) -> Dict[str, float]:
+    """Train for `minutes` of processor time, the rate warmed up and annealed over them."""
+    optimizer = torch.optim.AdamW(model.parameters(), **config["optim_conf"])
+    peak, budget = optimizer.param_groups[0]["lr"], 60.0 * minutes
+    start, steps, heard, losses = time.process_time(), 0, 0.0, []
+    model.train()
+    for mix, ref, fs in pairs.batches():
+        done = (time.process_time() - start) / budget
+        if done >= 1.0:
+            break
+        rise = min(1.0, done / WARMUP)
+        fall = FLOOR + (1.0 - FLOOR) * 0.5 * (1.0 + math.cos(math.pi * done))
+        optimizer.param_groups[0]["lr"] = peak * max(rise, 0.02) * fall
+        loss = loss_of(model, mix, ref, fs)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config["grad_clip"])
+        if torch.isfinite(norm):
+            optimizer.step()
+        steps, heard = steps + 1, heard + mix.numel() / fs / 3600
+        losses.append(loss.item())
+        if steps % 100 == 0:
+            logging.info(f"{name}: {100 * done:.0f} %, loss {np.mean(losses[-100:]):.4f}")
+    return {"steps": steps, "hours heard": heard}
+
+
+def judge(model, pairs: Pairs) -> Dict[str, float]:
+    """Mean scores of the validation set; with no model those of its input."""
+    metrics = {"DNSMOS": Dnsmos("OVRL"), "PESQ": Pesq(), "ESTOI": Estoi(), "SI-SDR": SiSdr()}
+    scores: Dict[str, List[float]] = {name: [] for name in ("loss", *metrics)}
+    for uid, mix, ref, fs in pairs.whole():
+        out = mix
+        if model is not None:
+            batch = torch.from_numpy(mix)[None]
+            with torch.no_grad():
+                model.eval()
+                scores["loss"].append(loss_of(model, batch, torch.from_numpy(ref)[None], fs).item())
+                enhanced = model.forward_enhance(batch, torch.tensor([mix.size]), {}, fs=fs)[0]
+            out = enhanced[0][0].numpy()[: mix.size]
+        context = Context(uid)
+        for name, metric in metrics.items():
+            try:
+                scores[name].append(metric.compute(out, ref, fs, context))
+            except MetricFailed as error:
+                logging.info(f"{uid}: no {name}: {error}")
+    return {name: float(np.mean(values)) for name, values in scores.items() if values}
+
+
+def cost(config: Path) -> Dict[str, float]:
+    """Parameters, multiply-accumulates and time on one thread for a second of audio."""
+    result: Dict[str, float] = {}
+    for fs in RATES:
+        separator = build(config)[0].separator.eval()
+        wav = torch.randn(1, int(TIMED_S * fs))
+        spent = []
+        with torch.no_grad():
+            for _ in range(4):
+                start = time.process_time()
+                noisy = stft(wav, fs, WINDOW_MS["disc"])
+                clean = separator(noisy, torch.tensor([noisy.shape[1]]), {})[0][0]
+                istft(clean, fs, WINDOW_MS["disc"], wav.shape[1])
+                spent.append(time.process_time() - start)
+        noisy = stft(wav[:, : int(COUNTED_S * fs)], fs, WINDOW_MS["disc"])
+        lengths = torch.tensor([noisy.shape[1]])
+        parameters, macs = count(separator, lambda net: net(noisy, lengths, {}), fake=False)
+        result["parameters"] = parameters
+        result[f"GMAC/s {fs // 1000}k"] = macs / COUNTED_S / 1e9
+        result[f"RTF {fs // 1000}k"] = min(spent) / TIMED_S
+    return result
+
+
+def run(args: argparse.Namespace) -> None:
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    rows: Dict[str, Dict[str, float]] = {}
+    for config in [None, *args.configs]:
+        name = "noisy" if config is None else config.stem
+        path = args.out / f"{name}.json"
+        if not path.is_file():
+            valid = Pairs(args.valid, 1, None, args.seed)
+            if config is None:
+                row = judge(None, valid)
+            else:
+                torch.manual_seed(args.seed)
+                model, options = build(config)
+                row = cost(config)
+                if args.minutes:
+                    torch.manual_seed(args.seed)
+                    model, options = build(config)
+                    batch = args.batch_size or options["batch_size"]
+                    pairs = Pairs(args.train, batch, args.chunk_s, args.seed)
+                    row.update(train(model, options, pairs, args.minutes, name))
+                    row.update(judge(model, valid))
+                    torch.save(model.state_dict(), args.out / f"{name}.pth")
+            with atomic_path(path) as tmp:
+                tmp.write_text(json.dumps(row))
+        rows[name] = json.loads(path.read_text())
+        logging.info(f"{name}: {rows[name]}")
+    table = render(rows)
+    with atomic_path(args.out / "table.md") as tmp:
+        tmp.write_text(table)
+    print(table)
+
+
+def render(rows: Dict[str, Dict[str, float]]) -> str:
+    """Markdown, a line a variant."""
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, row in rows.items():
+        cells = [f"{row[key]:.4g}" if key in row else "" for key in columns]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("configs", nargs="+", type=Path, help="training YAMLs, one a variant")
+    parser.add_argument("--train", type=Path, required=True, help="rendered set to train on")
+    parser.add_argument("--valid", type=Path, required=True, help="rendered set to judge on")
+    parser.add_argument("--out", type=Path, required=True, help="folder of results and weights")
+    parser.add_argument("--minutes", type=float, default=20.0, help="core-minutes; 0: cost only")
+    parser.add_argument("--batch_size", type=int, default=None, help="instead of the YAMLs' own")
+    parser.add_argument("--chunk_s", type=float, default=3.0, help="seconds of a crop")
+    parser.add_argument("--seed", type=int, default=0)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+    run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()
