@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from espnet_hybridse.nn.batching import valid_mask
+
 
 def gold_tokens(additional: dict, nlens: Tensor) -> Tensor | None:
     """The gold tokens cut to one per semantic frame, (B, N), or None where there are none.
@@ -16,7 +18,8 @@ def gold_tokens(additional: dict, nlens: Tensor) -> Tensor | None:
     lengths = additional.get("tokens_lengths")
     if lengths is None:
         lengths = torch.full_like(nlens, tokens.size(1))
-    short = lengths.to(nlens.device) < nlens
+    lengths, nlens = lengths.cpu(), nlens.cpu()
+    short = lengths < nlens
     if bool(short.any()):
         row = int(short.nonzero()[0])
         raise ValueError(
@@ -24,11 +27,6 @@ def gold_tokens(additional: dict, nlens: Tensor) -> Tensor | None:
             "frames; extract them from the same clean speech, and crop both together (50 a second)"
         )
     size = int(nlens.max())
-    tokens = tokens[:, :size].to(nlens.device)
+    tokens = tokens[:, :size]
     # Padding values of the loader (-1, -100) are no rows of the embedding table.
-    return tokens.masked_fill(~mask_of(nlens, size), 0)
-
-
-def mask_of(lengths: Tensor, size: int) -> Tensor:
-    """(B, size), True on valid positions."""
-    return torch.arange(size, device=lengths.device) < lengths[:, None]
+    return tokens.masked_fill(~valid_mask(nlens, size, tokens.device), 0)

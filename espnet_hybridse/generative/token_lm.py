@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel
 
+from espnet_hybridse.nn.batching import on_device
+
 POSITIONS = ("aligned", "sequential")
 
 
@@ -84,13 +86,14 @@ class TokenLM(nn.Module):
 
         Args:
             prefix: (B, P, H).
-            plens: (B,) valid prefix frames; padding is never attended to.
+            plens: (B,) valid prefix frames, on any device; padding is never attended to.
             tokens: (B, N) int64 history; position j sees the tokens before j. Positions past an
                 utterance's end give values nobody may use.
 
         Returns:
             logits (B, N, V) and last-layer states after the final norm (B, N, H).
         """
+        plens = on_device(plens, prefix.device)
         inputs = torch.cat([self.embed_prefix(prefix), self.embed_history(tokens)], dim=1)
         hidden = self.llama(
             inputs_embeds=self.dropout(inputs),
