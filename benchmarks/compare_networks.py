@@ -19,7 +19,6 @@ from typing import Dict, Iterator, List, Tuple
 import numpy as np
 import soundfile
 import torch
-import yaml
 
 from benchmarks.macs import count
 from espnet_hybridse.data.sampler import RateGroupedSampler

@@ -6,8 +6,9 @@ from typing import Dict, Optional
 
 import numpy as np
 
-from espnet_hybridse.data.crops import GRID_PER_SECOND, crop_grid
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
+from espnet_hybridse.data.sampler import GRID_PER_SECOND, crop_grid
+from espnet_hybridse.data.streams import DUMPED
 from espnet_hybridse.fileio.audio import BadAudio, check_audio, check_rate, fit_length
 from espnet_hybridse.simulation.cache import process_cache
 from espnet_hybridse.simulation.config import load_config
@@ -16,7 +17,6 @@ from espnet_hybridse.simulation.draw import DistortionDrawer
 from espnet_hybridse.simulation.sources import Sources
 
 ATTEMPTS = 8
-DUMPED = ("speech_disc", "speech_gen")
 
 
 class UrgentDynamicPreprocessor(HybridPreprocessor):

@@ -6,10 +6,9 @@ from typing import Dict, Optional
 import numpy as np
 from espnet2.train.preprocessor import AbsPreprocessor
 
-from espnet_hybridse.data.crops import GRID_PER_SECOND, crop_grid
+from espnet_hybridse.data.sampler import GRID_PER_SECOND, crop_grid
+from espnet_hybridse.data.streams import WAVEFORMS
 from espnet_hybridse.fileio.audio import check_rate, fit_length
-
-WAVEFORMS = ("speech_mix", "speech_ref1", "speech_disc", "speech_gen")
 
 
 class HybridPreprocessor(AbsPreprocessor):
@@ -53,7 +52,7 @@ class HybridPreprocessor(AbsPreprocessor):
             start = self._start(uid, room) if self.train else room // 2
         for name in streams:
             cut = data[name][start * step : (start + frames) * step]
-            data[name] = fit_length(cut, frames * step).astype(np.float32)
+            data[name] = fit_length(cut, frames * step).astype(np.float32, copy=False)
         return self._finish(uid, data, fs, start, frames)
 
     def _finish(

@@ -1,11 +1,10 @@
 """Grid block on merged bands: recurrence along bands and time, optional attention over time."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from espnet_hybridse.nn.precision import as_autocast
 from espnet_hybridse.nn.batching import by_row_parts
+from espnet_hybridse.nn.precision import as_autocast
 
 
 class BandedBlock(nn.Module):
@@ -107,9 +106,7 @@ class TimeAttention(nn.Module):
         query, key = self.project_qk(x).view(b, t, q, 2, self.n_head, self.qk).unbind(3)
         value = self.project_v(x).view(b, t, q, self.n_head, c // self.n_head)
         # (B, heads, T, Q * E): a frame is one token
-        query, key, value = (
-            part.permute(0, 3, 1, 2, 4).flatten(3) for part in (query, key, value)
-        )
+        query, key, value = (part.permute(0, 3, 1, 2, 4).flatten(3) for part in (query, key, value))
         out = F.scaled_dot_product_attention(query, key, value)
         out = out.view(b, self.n_head, t, q, -1).permute(0, 2, 3, 1, 4).reshape(b, t, q, c)
         return self.project_out(out)

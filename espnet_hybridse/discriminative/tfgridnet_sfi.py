@@ -9,7 +9,7 @@ from torch import nn
 
 from espnet_hybridse.discriminative.grid_block import GridBlock
 from espnet_hybridse.nn.batching import by_length
-from espnet_hybridse.nn.precision import autocast
+from espnet_hybridse.nn.precision import autocast, in_float32
 from espnet_hybridse.nn.spectrum import compress, expand, rms_normalise
 
 OUTPUTS = ("mapping", "residual")
@@ -108,6 +108,8 @@ class TFGridNetSFI(TFGridNetV3):
             nn.init.zeros_(self.deconv.weight)
             nn.init.zeros_(self.deconv.bias)
 
+    lengths_on_cpu = True
+
     @property
     def num_spk(self) -> int:
         return self.n_srcs
@@ -144,7 +146,8 @@ class TFGridNetSFI(TFGridNetV3):
             x = x.permute(0, 2, 3, 1)
             for block in self.blocks:
                 x = block(x, recompute=self.activation_checkpointing and torch.is_grad_enabled())
-            x = self.deconv(x.permute(0, 3, 1, 2))[..., :bins].float()
+        with in_float32(x):
+            x = self.deconv(x.float().permute(0, 3, 1, 2))[..., :bins]
         x = x.unflatten(1, (self.n_srcs, self.parts // 2, 2)).permute(0, 4, 1, 2, 5, 3)
         x = torch.view_as_complex(x.contiguous())  # (B, T, n_srcs, parts / 2, F)
         if self.output == "mapping":

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from espnet_hybridse.discriminative.low_memory_lstm import OverlapAdd, cut_windows, lean_blstm
-from espnet_hybridse.nn.precision import as_autocast
+from espnet_hybridse.nn.precision import as_autocast, run_lstm
 
 LEAN_FROM = 2**14
 """Output values of one step below which calling overhead outweighs the memory saved."""
@@ -48,7 +48,7 @@ def window_blstm(
             out = out + bias
     else:
         windows = cut_windows(x, size, step) if tiles else x.unfold(0, size, step).flatten(2)
-        out = F.linear(rnn(windows)[0], project, bias)
+        out = F.linear(run_lstm(rnn, windows), project, bias)
     out = OverlapAdd.apply(out, size, step)
     return out if tiles else out + linear.bias
 

@@ -51,7 +51,7 @@ class FeatureCache:
         if absent:
             fresh = compute(wav[absent], ilens[absent])
             for features, row in zip(fresh, absent, strict=True):
-                found[row] = features[: olens[row]].half()
+                found[row] = features[: int(olens[row])].half()
                 self.put(paths[row], found[row])
         rows = [features.to(wav.device).float() for features in found.values()]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_hybridse.encoders.whisper import HOP, WhisperEncoder
-from espnet_hybridse.nn.batching import by_length
+from espnet_hybridse.nn.batching import by_length, on_device, valid_mask
 from espnet_hybridse.tokens.manifest import weights_sha256
 
 WAVLM_DEFAULT = "microsoft/wavlm-base-plus"
@@ -99,11 +99,12 @@ class SemanticEncoder(nn.Module):
         olens = -(-ilens // HOP)
         length = int(olens.max()) * HOP
         wav = F.pad(wav[:, :length], (0, max(0, length - wav.size(1))))
-        frames = (wav * _valid(ilens, length)).unflatten(1, (-1, HOP))
+        frames = (wav * valid_mask(ilens, length, wav.device)).unflatten(1, (-1, HOP))
+        samples = on_device(ilens, wav.device)[:, None].clamp(min=1)
 
         def process(part: Tensor, rows: Tensor) -> Tensor:
             x = part.flatten(1)
-            power = x.square().sum(1, keepdim=True) / ilens[rows, None].clamp(min=1)
+            power = x.square().sum(1, keepdim=True) / samples[rows]
             return self.encoder(x * (LEVEL / power.add(1e-12).sqrt()))
 
         return by_length(process, frames, olens), olens
@@ -113,7 +114,7 @@ class SemanticEncoder(nn.Module):
 
         Args:
             wav: (B, S).
-            ilens: (B,) valid samples.
+            ilens: (B,) valid samples, best on the CPU.
 
         Returns:
             (B, ceil(S / 320), dim), zeros past an utterance's end, and (B,) valid frames.
@@ -124,10 +125,6 @@ class SemanticEncoder(nn.Module):
     @property
     def _index(self) -> int:
         return -1 if self.layer == "last" else int(self.layer)
-
-
-def _valid(ilens: Tensor, size: int) -> Tensor:
-    return torch.arange(size, device=ilens.device) < ilens[:, None]
 
 
 class _WavLM(nn.Module):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from espnet_hybridse.nn.batching import by_row_parts
-from espnet_hybridse.nn.precision import as_autocast
+from espnet_hybridse.nn.precision import run_lstm
 
 
 class ImprovedTransformer(nn.Module):
@@ -32,7 +32,7 @@ class ImprovedTransformer(nn.Module):
 
     def _rows(self, x: torch.Tensor) -> torch.Tensor:
         x = self.attention_norm(x + self.attention(x, x, x, need_weights=False)[0])
-        return self.rnn_norm(x + self.linear(self.rnn(as_autocast(x))[0]))
+        return self.rnn_norm(x + self.linear(run_lstm(self.rnn, x)))
 
 
 class GridTransformer(nn.Module):

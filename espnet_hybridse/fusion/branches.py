@@ -27,6 +27,7 @@ class FrozenBranch:
     def __init__(self, directory: Optional[str]):
         self.directory = directory
         self.separator: Optional[nn.Module] = None
+        self.device = torch.device("cpu")
         self.decode_dtype: Optional[str] = None
         """Type of the token decoding instead of the configured one."""
         self._loading = threading.Lock()
@@ -37,7 +38,11 @@ class FrozenBranch:
     @torch.no_grad()
     def enhance(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Run the branch's separator; (B, T, F) complex -> (B, T, F) complex."""
-        return separate(self.load().to(spectrum.device), spectrum)
+        separator = self.load()
+        if self.device != spectrum.device:
+            separator.to(spectrum.device)
+            self.device = spectrum.device
+        return separate(separator, spectrum)
 
     def load(self) -> nn.Module:
         """The branch's separator, read from disk at the first call."""
@@ -45,7 +50,7 @@ class FrozenBranch:
             if self.separator is None:
                 separator = load_separator(self.directory)
                 decode_in(separator, self.decode_dtype)
-                self.separator = separator
+                self.separator, self.device = separator, torch.device("cpu")
         return self.separator
 
     def __getstate__(self):
@@ -141,6 +146,8 @@ class OwnGrid(nn.Module):
         model: enhancement model with an encoder and a decoder of its own.
     """
 
+    lengths_on_cpu = True
+
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
@@ -149,7 +156,7 @@ class OwnGrid(nn.Module):
         """[(B, T, F)] complex, ilens, {} of (B, T, F) complex on the 20/10 ms grid."""
         fs = rate_of(spectrum.shape[-1], WINDOW_MS["disc"])
         wav = to_wave(spectrum, fs)
-        lengths = torch.full((len(wav),), wav.shape[1], device=wav.device)
+        lengths = torch.full((len(wav),), wav.shape[1])
         [enhanced, *_], *_ = self.model.forward_enhance(wav, lengths, dict(additional), fs=fs)
         return [stft(enhanced, fs, WINDOW_MS["disc"])[:, : spectrum.shape[1]]], ilens, {}
 
@@ -160,7 +167,9 @@ def decode_in(separator: Optional[nn.Module], dtype: Optional[str]) -> None:
 
 
 def separate(separator: nn.Module, spectrum: torch.Tensor) -> torch.Tensor:
-    ilens = torch.full((len(spectrum),), spectrum.shape[1], device=spectrum.device)
+    ilens = torch.full((len(spectrum),), spectrum.shape[1])
+    if not getattr(separator, "lengths_on_cpu", False):
+        ilens = ilens.to(spectrum.device)
     return separator(spectrum, ilens, {})[0][0]
 
 

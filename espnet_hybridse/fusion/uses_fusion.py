@@ -18,7 +18,7 @@ from espnet_hybridse.fusion.branches import (
 )
 from espnet_hybridse.fusion.safety import check_safety, fall_back
 from espnet_hybridse.nn.batching import by_length
-from espnet_hybridse.nn.precision import autocast
+from espnet_hybridse.nn.precision import autocast, in_float32
 from espnet_hybridse.nn.spectrum import WINDOW_MS, compress, rate_of, rms_normalise, stft
 
 INPUTS = ("disc", "gen", "noisy")
@@ -113,6 +113,8 @@ class USESFusion(TFGridNetV3):
         self.decoder = nn.ConvTranspose2d(channels, 1, kernel, (1, freq_stride), padding)
         nn.init.zeros_(self.decoder.weight)
         nn.init.ones_(self.decoder.bias)
+
+    lengths_on_cpu = True
 
     @property
     def num_spk(self) -> int:
@@ -236,10 +238,11 @@ class USESFusion(TFGridNetV3):
             x = torch.stack(encoded).mean(0).permute(0, 2, 3, 1)
             for block in self.blocks:
                 x = x + block(x)
-            x = self.decoder(x.permute(0, 3, 1, 2))[:, 0]
+        with in_float32(x):
+            x = self.decoder(x.float().permute(0, 3, 1, 2))[:, 0]
         missing = bins - x.shape[-1]
         x = nn.functional.pad(x, (0, max(missing, 0)), mode="replicate")[..., :bins]
-        return torch.sigmoid(x.float())
+        return torch.sigmoid(x)
 
     def _gen_bins(self, fs: int) -> int:
         """Bins below the generative branch's Nyquist frequency."""

@@ -11,7 +11,8 @@ from espnet_hybridse.generative.decoding import Decoded, decode
 from espnet_hybridse.generative.refiner import Refiner
 from espnet_hybridse.generative.sampling import Sampling
 from espnet_hybridse.generative.speech_prefix import SPEECH_FS, SpeechPrefix
-from espnet_hybridse.generative.token_lm import TokenLM, gold_tokens, mask_of
+from espnet_hybridse.generative.token_lm import TokenLM, gold_tokens
+from espnet_hybridse.nn.batching import on_device, valid_mask
 from espnet_hybridse.nn.spectrum import WINDOW_MS, change_rate, rate_of
 
 REFINER_FS = SPEECH_FS
@@ -123,6 +124,7 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
             residual,
         )
 
+    lengths_on_cpu = True
     pieces_at_once = 8
     """Pieces of a long recording decoded together: the LM reads its weights once for all."""
 
@@ -137,27 +139,29 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
 
         Args:
             input: (B, T, F) complex, F = fs / 50 + 1 of one of the seven rates; T >= 2.
-            ilens: (B,) valid frames; padding does not influence them.
+            ilens: (B,) valid frames, best on the CPU; padding does not influence them.
             additional: `tokens` (B, N) int64 with `tokens_lengths` (B,), at least T - 1 of each
                 utterance, for training; `free_running: True` decodes although they are there.
 
         Returns:
             [(B, T, F) complex64], ilens, and an OrderedDict: with tokens `token_logits`
-            (B, T - 1, V), `tokens`, `tokens_lengths` cut to T - 1 and `token_accuracy` or, where
-            the history was decoded, `free_running_accuracy`; where decoded, `decoded_tokens`.
+            (B, T - 1, V) given the gold history (in training: given that which the refiner
+            hears), `tokens`, `tokens_lengths` cut to T - 1 and the accuracy of those logits,
+            `token_accuracy` or, where the history was decoded, `free_running_accuracy`; where
+            decoded, `decoded_tokens`. `free_running` without training gives both accuracies.
 
         Raises:
             ValueError: F belongs to no rate, an utterance of one frame, or too few tokens.
         """
         additional = additional or {}
         fs = rate_of(input.size(-1), WINDOW_MS["gen"])
-        ilens = ilens.to(input.device)
+        ilens = ilens.cpu()
         if int(ilens.min()) < 2:
             raise ValueError("an utterance has less than 2 frames; at least 40 ms are needed")
-        valid = mask_of(ilens, input.size(1))
-        x = torch.complex(input.real.float(), input.imag.float()) * valid[..., None]
+        valid = valid_mask(ilens, input.size(1), input.device)[..., None]
+        x = torch.complex(input.real.float(), input.imag.float()) * valid
         x16 = change_rate(x, self.window.numel() // 2 + 1, REFINER_FS / fs)
-        rms = _rms(x16, ilens)
+        rms = _rms(x16, on_device(ilens, input.device))
 
         nlens = ilens - 1
         states, others = self._states(x16 / rms, nlens, additional)
@@ -167,7 +171,7 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
             bins = min(input.size(-1), x16.size(-1))
             out = self.refiner(x16[..., :bins] / rms, ilens, states, nlens)
             out = change_rate(out, input.size(-1), 1.0)
-        out = out * (rms * (fs / REFINER_FS)) * valid[..., None]
+        out = out * (rms * (fs / REFINER_FS)) * valid
         return [out], ilens, others
 
     def _states(self, x16: Tensor, nlens: Tensor, additional: dict) -> tuple[Tensor, OrderedDict]:
@@ -177,11 +181,14 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
         if self.lm is None:
             return self._noisy(prefix), others
         history = targets = gold_tokens(additional, nlens)
-        if self._decodes(targets, additional):
-            decoded = self._decode(prefix, nlens)
-            others["decoded_tokens"] = history = decoded.tokens
+        decoded = self._decode(prefix, nlens) if self._decodes(targets, additional) else None
+        if decoded is not None:
+            others["decoded_tokens"] = decoded.tokens
             if targets is None and not self.training:
                 return decoded.states, others
+        free = decoded is not None and not self.training
+        if self.training and decoded is not None:
+            history = decoded.tokens
         if self.training and self.history_noise:
             random = torch.randint_like(history, self.lm.vocab_size)
             chosen = torch.rand(history.shape, device=history.device) < self.history_noise
@@ -190,11 +197,12 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
         if targets is not None:
             others["token_logits"] = logits
             others["tokens"], others["tokens_lengths"] = targets, nlens
-            decoded_too = "decoded_tokens" in others
-            name = "free_running_accuracy" if decoded_too else "token_accuracy"
-            hit = (logits.argmax(-1) == targets) & mask_of(nlens, targets.size(1))
-            others[name] = hit.sum() / nlens.sum()
-        return self._noisy(states), others
+            own_history = decoded is not None and self.training
+            name = "free_running_accuracy" if own_history else "token_accuracy"
+            others[name] = _accuracy(logits.argmax(-1), targets, nlens)
+            if free:
+                others["free_running_accuracy"] = _accuracy(decoded.tokens, targets, nlens)
+        return (decoded.states if free else self._noisy(states)), others
 
     def _decode(self, prefix: Tensor, nlens: Tensor) -> Decoded:
         steps = prefix.size(1)
@@ -233,6 +241,12 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
             return states
         level = states.detach().square().mean(-1, keepdim=True).sqrt()
         return states + self.state_noise * level * torch.randn_like(states)
+
+
+def _accuracy(tokens: Tensor, targets: Tensor, nlens: Tensor) -> Tensor:
+    """Share of the valid tokens (B, N) that are right, over the whole batch."""
+    hit = (tokens == targets) & valid_mask(nlens, targets.size(1), targets.device)
+    return hit.sum() / int(nlens.sum())
 
 
 def _rms(x16: Tensor, ilens: Tensor) -> Tensor:

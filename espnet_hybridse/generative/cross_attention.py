@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from espnet_hybridse.nn.batching import valid_mask
+
 
 class CrossAttention(nn.Module):
     """Every time-frequency position queries the states; states are keys and values.
@@ -48,7 +50,7 @@ class CrossAttention(nn.Module):
         q = self.query(self.norm(x)).transpose(1, 2).reshape(b * f, t, c)
         q = self._rotate(self._split(q), t)  # (B * F, heads, T, c)
         q = q.view(b, f, self.heads, t, -1).transpose(1, 2).flatten(2, 3)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=self._valid(slens, k.size(2)))
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=self._valid(slens, k))
         y = y.view(b, self.heads, f, t, -1).permute(0, 3, 2, 1, 4).reshape(b, t, f, c)
         return self.out(y)
 
@@ -63,10 +65,11 @@ class CrossAttention(nn.Module):
         return (x * cos + torch.cat([-second, first], -1) * sin).to(x.dtype)
 
     @staticmethod
-    def _valid(slens: Tensor, size: int):
-        index = torch.arange(size, device=slens.device)
-        valid = index < slens[:, None]
-        return None if bool(valid.all()) else valid[:, None, None]
+    def _valid(slens: Tensor, keys: Tensor) -> Tensor | None:
+        size = keys.size(2)
+        if int(slens.min()) >= size:
+            return None
+        return valid_mask(slens, size, keys.device)[:, None, None]
 
 
 def _both(x: Tensor) -> Tensor:

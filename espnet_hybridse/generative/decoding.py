@@ -10,6 +10,7 @@ from torch import Tensor
 from espnet_hybridse.generative.decode_weights import StepWeights, paired
 from espnet_hybridse.generative.sampling import GREEDY, Sampling
 from espnet_hybridse.generative.token_lm import TokenLM
+from espnet_hybridse.nn.batching import on_device
 
 
 class Decoded(NamedTuple):
@@ -39,7 +40,7 @@ def decode(
     Args:
         lm: the model.
         prefix: (B, P, H) adapter output.
-        plens: (B,) valid prefix frames.
+        plens: (B,) valid prefix frames; best on the CPU, where they are read without waiting.
         steps: tokens to predict, N.
         sampling: how a token is picked.
         weights: made from `lm` beforehand, for many calls or in another type; None fuses them now.
@@ -87,10 +88,12 @@ class _Stepper:
         device, dtype, layers = prefix.device, weights.dtype, len(weights.layers)
         size = (layers, 2, batch, self.heads, self.filled + steps, dim // self.heads)
         self.cache = torch.zeros(size, dtype=weights.cache_dtype, device=device)
+        padded = int(plens.min()) < self.filled
+        plens = on_device(plens, device)
         for ours, theirs in zip(self.cache, _prefix_cache(lm, prefix, plens), strict=True):
             ours[0, :, :, : self.filled], ours[1, :, :, : self.filled] = theirs
         self.buffers = _Buffers(weights, batch, dim, self.heads, device)
-        self.visible = _visible(plens, self.filled, steps)
+        self.visible = _visible(plens, self.filled, steps) if padded else None
         if static and self.visible is None:
             self.visible = torch.ones(1, 1, 1, size[4], dtype=torch.bool, device=device)
         positions = lm.first_position(plens)[:, None] + torch.arange(steps, device=device)
@@ -214,9 +217,7 @@ def _prefix_cache(lm: TokenLM, prefix: Tensor, plens: Tensor) -> list[tuple[Tens
     return [(paired(layer.keys), layer.values) for layer in cache.layers]
 
 
-def _visible(plens: Tensor, frames: int, steps: int) -> Tensor | None:
-    """(B, 1, 1, P + N), False on prefix padding; None where there is none."""
-    if int(plens.min()) >= frames:
-        return None
+def _visible(plens: Tensor, frames: int, steps: int) -> Tensor:
+    """(B, 1, 1, P + N), False on prefix padding."""
     index = torch.arange(frames + steps, device=plens.device)
     return ((index < plens[:, None]) | (index >= frames))[:, None, None]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from espnet_hybridse.generative.cross_attention import CrossAttention
 from espnet_hybridse.nn.batching import by_length, by_row_parts
-from espnet_hybridse.nn.precision import as_autocast
+from espnet_hybridse.nn.precision import in_float32, run_lstm
 from espnet_hybridse.nn.spectrum import compress
 
 
@@ -97,9 +97,12 @@ class Refiner(nn.Module):
         for block in self.blocks:
             x = block(x, ilens, states, slens)
         x = x.permute(0, 3, 1, 2)
-        for up, skip, width in zip(self.decoder, skips[::-1], widths[::-1], strict=True):
+        *inner, last = zip(self.decoder, skips[::-1], widths[::-1], strict=True)
+        for up, skip, width in inner:
             x = up(x + skip, width)
-        x = x.float()
+        up, skip, width = last
+        with in_float32(x):
+            x = up(x.float() + skip.float(), width)
         refined = spectrum * self._mask(x[:, 0], x[:, 1])
         return refined + torch.complex(x[:, 2], x[:, 3]) if x.size(1) == 4 else refined
 
@@ -185,4 +188,4 @@ class _Recurrent(nn.Module):
         return by_row_parts(self._rows, x, x.shape[1] * self.project.in_features)
 
     def _rows(self, x: Tensor) -> Tensor:
-        return self.project(self.lstm(as_autocast(self.norm(x)))[0])
+        return self.project(run_lstm(self.lstm, self.norm(x)))

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaModel
 
+from espnet_hybridse.nn.batching import on_device, valid_mask
+
 POSITIONS = ("aligned", "sequential")
 
 
@@ -84,13 +86,14 @@ class TokenLM(nn.Module):
 
         Args:
             prefix: (B, P, H).
-            plens: (B,) valid prefix frames; padding is never attended to.
+            plens: (B,) valid prefix frames, on any device; padding is never attended to.
             tokens: (B, N) int64 history; position j sees the tokens before j. Positions past an
                 utterance's end give values nobody may use.
 
         Returns:
             logits (B, N, V) and last-layer states after the final norm (B, N, H).
         """
+        plens = on_device(plens, prefix.device)
         inputs = torch.cat([self.embed_prefix(prefix), self.embed_history(tokens)], dim=1)
         hidden = self.llama(
             inputs_embeds=self.dropout(inputs),
@@ -138,7 +141,8 @@ def gold_tokens(additional: dict, nlens: Tensor) -> Tensor | None:
     lengths = additional.get("tokens_lengths")
     if lengths is None:
         lengths = torch.full_like(nlens, tokens.size(1))
-    short = lengths.to(nlens.device) < nlens
+    lengths, nlens = lengths.cpu(), nlens.cpu()
+    short = lengths < nlens
     if bool(short.any()):
         row = int(short.nonzero()[0])
         raise ValueError(
@@ -146,11 +150,6 @@ def gold_tokens(additional: dict, nlens: Tensor) -> Tensor | None:
             "frames; extract them from the same clean speech, and crop both together (50 a second)"
         )
     size = int(nlens.max())
-    tokens = tokens[:, :size].to(nlens.device)
+    tokens = tokens[:, :size]
     # Padding values of the loader (-1, -100) are no rows of the embedding table.
-    return tokens.masked_fill(~mask_of(nlens, size), 0)
-
-
-def mask_of(lengths: Tensor, size: int) -> Tensor:
-    """(B, size), True on valid positions."""
-    return torch.arange(size, device=lengths.device) < lengths[:, None]
+    return tokens.masked_fill(~valid_mask(nlens, size, tokens.device), 0)

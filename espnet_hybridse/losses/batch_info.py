@@ -29,7 +29,7 @@ class BatchInfo:
 
         Args:
             fs: sampling rate of all its utterances in Hz.
-            ilens: (B,) valid samples, on any device; None when nothing is padded.
+            ilens: (B,) valid samples, best on the CPU; None when nothing is padded.
             mix: (B, T) degraded speech; its level is all that is left to judge an estimate by
                 where the reference is silent.
         """
@@ -52,7 +52,7 @@ class BatchInfo:
         batch, samples = ref.shape
         if self.ilens is None:
             return torch.full((batch,), samples, device=ref.device)
-        ilens = self.ilens.to(ref.device, torch.long)
+        ilens = self.ilens.to(torch.long)
         if ilens.shape != (batch,):
             raise ValueError(
                 f"ilens {tuple(ilens.shape)} does not belong to a batch of {batch}; call "
@@ -60,7 +60,8 @@ class BatchInfo:
             )
         if samples == 0 or bool(((ilens < 1) | (ilens > samples)).any()):
             raise ValueError(f"ilens {ilens.tolist()} must lie between 1 and T={samples} samples")
-        return ilens
+        # Checked where they are: reading them from a GPU would make training wait for it.
+        return ilens.to(ref.device, non_blocking=True)
 
 
 def length_mask(lengths: torch.Tensor, size: int, dtype: torch.dtype) -> torch.Tensor:

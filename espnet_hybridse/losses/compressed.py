@@ -116,9 +116,10 @@ class CompressedSpectrumLoss(TimeDomainLoss, BatchInfo):
         )
         loss = torch.zeros_like(ref[:, 0])
         if self.magnitude_weight:
-            error = ref_gain * (ref_power + MIN_POWER).sqrt() - inf_gain * (
-                inf_power + MIN_POWER
-            ).sqrt()
+            error = (
+                ref_gain * (ref_power + MIN_POWER).sqrt()
+                - inf_gain * (inf_power + MIN_POWER).sqrt()
+            )
             loss = loss + self.magnitude_weight * (error.square() * weights).sum((1, 2))
         if self.complex_weight:
             error = ref_spec * ref_gain[..., None] - inf_spec * inf_gain[..., None]
@@ -147,9 +148,7 @@ def spectrum(wav: Tensor, size: int, fs: int) -> Tensor:
     """
     window = torch.hann_window(size, dtype=wav.dtype, device=wav.device)
     window = window / torch.linalg.vector_norm(window) * (16000.0 / fs) ** 0.5
-    out = torch.stft(
-        wav, size, size // 2, window=window, pad_mode="constant", return_complex=True
-    )
+    out = torch.stft(wav, size, size // 2, window=window, pad_mode="constant", return_complex=True)
     return torch.view_as_real(out)
 
 

@@ -48,7 +48,8 @@ class TokenNLL(AbsEnhLoss):
                 f"logits {tuple(logits.shape)}, tokens {tuple(tokens.shape)} and tokens_lengths "
                 f"{tuple(tokens_lengths.shape)} must be (B, N, V), (B, N) and (B,)"
             )
-        valid = torch.arange(tokens.size(1), device=tokens.device) < tokens_lengths[:, None]
+        lengths = tokens_lengths.to(tokens.device, non_blocking=True)
+        valid = torch.arange(tokens.size(1), device=tokens.device) < lengths[:, None]
         targets = tokens.masked_fill(~valid, IGNORE)
         return F.cross_entropy(
             logits.flatten(0, 1).float(),

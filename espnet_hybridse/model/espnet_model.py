@@ -1,24 +1,30 @@
 """The ESPnet model of all branches: passes rate, lengths and tokens where stock ESPnet does not."""
 
-from typing import Dict, List, Optional, Tuple
+from collections.abc import Sequence
 
 import torch
+from espnet2.enh.encoder.stft_encoder import STFTEncoder
 from espnet2.enh.espnet_model import ESPnetEnhancementModel
+from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 from espnet2.enh.loss.wrappers.abs_wrapper import AbsLossWrapper
 
 from espnet_hybridse.losses.batch_info import BatchInfo
 from espnet_hybridse.losses.token_nll import TokenNLL
 
 EXTRA_STREAMS = ("tokens", "tokens_lengths", "speech_disc", "speech_gen")
+Lengths = torch.Tensor | Sequence[int]
 
 
 class HybridEnhancementModel(ESPnetEnhancementModel):
     """ESPnetEnhancementModel with the batch's rate, valid lengths and tokens passed on.
 
     Takes the arguments of ESPnetEnhancementModel; `loss_wrappers` may hold a TokenNLL.
+
+    Rates and lengths are numbers that Python decides by. They stay on the CPU from the loader to
+    the last layer: reading one from a GPU would make the whole training wait for it.
     """
 
-    def __init__(self, *args, loss_wrappers: List[AbsLossWrapper], **kwargs):
+    def __init__(self, *args, loss_wrappers: list[AbsLossWrapper], **kwargs):
         tokens = [w for w in loss_wrappers if isinstance(w.criterion, TokenNLL)]
         waveforms = [w for w in loss_wrappers if w not in tokens]
         super().__init__(*args, loss_wrappers=waveforms, **kwargs)
@@ -32,50 +38,41 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
     def forward(
         self,
         speech_mix: torch.Tensor,
-        speech_mix_lengths: Optional[torch.Tensor] = None,
-        **kwargs: torch.Tensor,
-    ) -> Tuple[torch.Tensor, Dict[str, torch.Tensor], torch.Tensor]:
+        speech_mix_lengths: Lengths | None = None,
+        **kwargs: torch.Tensor | Lengths,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         """Loss of one batch of one rate.
 
         Args:
             speech_mix: (B, T) degraded speech.
-            speech_mix_lengths: (B,) samples.
-            **kwargs: `speech_ref1` (B, T), `utt2fs` (B, 1) in Hz; optionally `tokens` (B, N) with
-                `tokens_lengths`, and the dumped branch outputs `speech_disc`, `speech_gen` (B, T).
+            speech_mix_lengths: (B,) samples, a tensor on any device or a list.
+            **kwargs: `speech_ref1` (B, T), `utt2fs` (B,) or (B, 1) in Hz; optionally `tokens`
+                (B, N) with `tokens_lengths`, and the dumped branch outputs `speech_disc`,
+                `speech_gen` (B, T).
 
         Returns:
-            loss, the values to log, the batch size.
+            loss, the values to log and the batch size; (1,) each, as ESPnet's loops expect.
         """
-        rates = kwargs["utt2fs"].unique().tolist()
-        if len(rates) != 1:
-            raise ValueError(f"one batch holds the rates {rates} Hz; use iterator_type: task")
-        fs = rates[0]
+        fs = _one_rate(kwargs["utt2fs"])
         if speech_mix_lengths is None:
-            speech_mix_lengths = torch.full(speech_mix.shape[:1], speech_mix.shape[1])
+            speech_mix_lengths = [speech_mix.shape[1]] * len(speech_mix)
+        lengths = on_cpu(speech_mix_lengths)
         for wrapper in self.loss_wrappers:
             if isinstance(wrapper.criterion, BatchInfo):
-                wrapper.criterion.set_batch(fs, speech_mix_lengths, speech_mix)
+                wrapper.criterion.set_batch(fs, lengths, speech_mix)
 
         additional = {name: kwargs[name] for name in EXTRA_STREAMS if name in kwargs}
+        if "tokens_lengths" in additional:
+            additional["tokens_lengths"] = on_cpu(additional["tokens_lengths"])
+        # Validation hears what inference gives, the model's own tokens; its NLL and token accuracy
+        # stay those of the gold history.
+        additional["free_running"] = not self.training
         enhanced, feature_mix, feature_pre, others = self.forward_enhance(
-            speech_mix, speech_mix_lengths, additional, fs=fs
+            speech_mix, lengths, additional, fs=fs
         )
-        if "token_logits" in others and not self.training:
-            # Validation hears what inference gives: the model's own tokens. Its NLL and token
-            # accuracy stay those of the gold history.
-            enhanced, feature_mix, feature_pre, free = self.forward_enhance(
-                speech_mix, speech_mix_lengths, {**additional, "free_running": True}, fs=fs
-            )
-            others = {**free, **others}
         logs = {name: others.pop(name) for name in tuple(others) if name.startswith("log_")}
-        loss, stats, weight, _ = self.forward_loss(
-            enhanced,
-            speech_mix_lengths,
-            feature_mix,
-            feature_pre,
-            others,
-            [kwargs["speech_ref1"]],
-            fs=fs,
+        loss, stats = self._waveform_loss(
+            enhanced, lengths, feature_mix, feature_pre, others, kwargs["speech_ref1"], fs
         )
         for wrapper in self.token_wrappers:
             if "token_logits" not in others:
@@ -93,4 +90,68 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
             if name.endswith("_accuracy"):
                 stats[name] = value.detach()
         stats.update({name[len("log_") :]: value.detach() for name, value in logs.items()})
-        return loss, stats, weight
+        # As ESPnet's force_gatherable shapes them, but the number is not sent to the GPU.
+        stats = {name: torch.as_tensor(value).reshape(1) for name, value in stats.items()}
+        return loss.reshape(1), stats, torch.tensor([len(speech_mix)])
+
+    def _waveform_loss(
+        self, enhanced, lengths, feature_mix, feature_pre, others, ref: torch.Tensor, fs: int
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Weighted sum of the criterions and each one's value.
+
+        ESPnet's own `forward_loss` makes small tensors on the GPU for channels and categories that
+        enhancement of one channel has not, and waits for each; it is left to criterions that work
+        on spectra.
+        """
+        if not all(isinstance(w.criterion, TimeDomainLoss) for w in self.loss_wrappers):
+            loss, stats, *_ = self.forward_loss(
+                enhanced, lengths, feature_mix, feature_pre, others, [ref], fs=fs
+            )
+            return loss, stats
+        loss, stats = ref.new_zeros(()), {}
+        for wrapper in self.loss_wrappers:
+            if self.training and getattr(wrapper.criterion, "only_for_test", False):
+                continue
+            with torch.set_grad_enabled(torch.is_grad_enabled() and wrapper.weight != 0):
+                value, values, _ = wrapper([ref], enhanced, dict(others))
+            loss = loss + wrapper.weight * value
+            stats.update(values)
+        stats["loss"] = loss.detach()
+        return loss, stats
+
+    def forward_enhance(self, speech_mix, speech_lengths, additional=None, fs=None):
+        """As ESPnet's, but an STFT of utterances of one length is neither masked nor waited for."""
+        lengths = on_cpu(speech_lengths)
+        if isinstance(self.encoder, STFTEncoder):
+            feature_mix = self.encoder(speech_mix, None, fs=fs)[0]
+            flens = self._frames(lengths, fs)
+            if int(flens.min()) < feature_mix.shape[1]:
+                valid = torch.arange(feature_mix.shape[1]) < flens[:, None]
+                feature_mix = feature_mix * valid.to(speech_mix.device)[..., None]
+        else:
+            feature_mix, flens = self.encoder(speech_mix, lengths.to(speech_mix.device), fs=fs)
+        if not getattr(self.separator, "lengths_on_cpu", False):
+            flens = flens.to(speech_mix.device)
+        feature_pre, flens, others = self.separator(feature_mix, flens, additional)
+        speech_pre = [self.decoder(part, lengths, fs=fs)[0] for part in feature_pre]
+        return speech_pre, feature_mix, feature_pre, others
+
+    def _frames(self, lengths: torch.Tensor, fs: int | None) -> torch.Tensor:
+        """Valid frames (B,) of the STFT encoder, whose window is fixed in seconds."""
+        encoder = self.encoder
+        scale = (fs or encoder.default_fs, encoder.default_fs)
+        n_fft, hop = (size * scale[0] // scale[1] for size in (encoder.n_fft, encoder.hop_length))
+        margin = 2 * (n_fft // 2) if encoder.center else 0
+        return (lengths + margin - n_fft) // hop + 1
+
+
+def on_cpu(lengths: Lengths) -> torch.Tensor:
+    """Lengths as an int64 tensor (B,) on the CPU; waits for the GPU if they came from there."""
+    return torch.as_tensor(lengths, dtype=torch.long, device="cpu")
+
+
+def _one_rate(utt2fs: Lengths) -> int:
+    rates = set(on_cpu(utt2fs).flatten().tolist())
+    if len(rates) != 1:
+        raise ValueError(f"one batch holds the rates {sorted(rates)} Hz; use iterator_type: task")
+    return rates.pop()

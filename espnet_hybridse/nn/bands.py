@@ -100,8 +100,7 @@ class Bands(nn.Module):
         _, spread = self._weights(n_freqs, x)
         if x.shape[-1] != spread.shape[0]:
             raise ValueError(
-                f"{x.shape[-1]} bands do not belong to {n_freqs} bins, which have "
-                f"{spread.shape[0]}"
+                f"{x.shape[-1]} bands do not belong to {n_freqs} bins, which have {spread.shape[0]}"
             )
         return x.contiguous() @ spread
 

@@ -5,6 +5,16 @@ from typing import Callable, List, Tuple
 import torch
 
 
+def on_device(lengths: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Lengths (B,) where the network computes; sent there without waiting for what it does."""
+    return lengths.to(device, non_blocking=True)
+
+
+def valid_mask(lengths: torch.Tensor, size: int, device: torch.device) -> torch.Tensor:
+    """(B, size), True on the first `lengths[b]` positions; made on `device` from (B,) anywhere."""
+    return torch.arange(size, device=device) < on_device(lengths, device)[:, None]
+
+
 def by_length(
     process: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     padded: torch.Tensor,
@@ -19,7 +29,7 @@ def by_length(
     Args:
         process: called with the cut group and the batch rows it holds.
         padded: (B, T, …).
-        ilens: (B,) valid lengths, at most T.
+        ilens: (B,) valid lengths, at most T; on a GPU, reading them waits for it.
     """
     lengths: List[int] = ilens.tolist()
     if all(length == padded.shape[1] for length in lengths):

@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from typing import ContextManager, Optional
 
 import torch
+from torch import nn
 
 from espnet_hybridse.runtime.processor import Processor, processor
 
@@ -21,6 +22,11 @@ def cpu_has_bfloat16(cpu: Optional[Processor] = None) -> bool:
     return "amx_bf16" in cpu.flags or (cpu.vendor == AMD and "avx512_bf16" in cpu.flags)
 
 
+def gpu_has_bfloat16() -> bool:
+    """Whether the current GPU computes in bfloat16 itself; emulated, it is slower than float32."""
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def autocast(device: torch.device, amp_dtype: Optional[str]) -> ContextManager:
     """The autocast context of `amp_dtype`: null leaves the ambient precision untouched.
 
@@ -29,17 +35,40 @@ def autocast(device: torch.device, amp_dtype: Optional[str]) -> ContextManager:
     """
     if amp_dtype not in DTYPES:
         raise ValueError(f"amp_dtype={amp_dtype!r} is not one of null, auto, bfloat16")
-    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_has_bfloat16()
+    native = gpu_has_bfloat16() if device.type == "cuda" else cpu_has_bfloat16()
     if amp_dtype is None or (amp_dtype == "auto" and not native):
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def as_autocast(x: torch.Tensor) -> torch.Tensor:
-    """`x` in the type that autocast computes in, where it is on; unchanged elsewhere.
+def in_float32(x: torch.Tensor) -> ContextManager:
+    """Switch autocast off where `x` lives: for layers that make a spectrum, a mask or a loss."""
+    return torch.autocast(x.device.type, enabled=False)
 
-    PyTorch's LSTM chooses its kernel before autocast does so: float32 given to it would reach one
-    for bfloat16 that many processors do not have.
+
+def as_autocast(x: torch.Tensor) -> torch.Tensor:
+    """Bring the input of an LSTM to the type in which it is to run under the ambient autocast.
+
+    On a processor that is autocast's own: PyTorch's LSTM chooses its kernel before autocast does,
+    and float32 given to it would reach one for bfloat16 that many processors do not have. On a GPU
+    it is float32, see :func:`run_lstm`.
     """
     kind = x.device.type
-    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+    if not torch.is_autocast_enabled(kind):
+        return x
+    return x.float() if kind == "cuda" else x.to(torch.get_autocast_dtype(kind))
+
+
+def run_lstm(lstm: nn.LSTM, x: torch.Tensor) -> torch.Tensor:
+    """Return the output sequence of `lstm` without letting autocast choose its type.
+
+    Autocast brings every cuDNN LSTM to float16 whatever type it was asked for, where a long
+    recurrence overflows without loss scaling; and before PyTorch 2.10 there is no fast LSTM in
+    bfloat16. So on a GPU it runs in float32, its products in TF32 where that is allowed (our
+    choice). Elsewhere the type is that of :func:`as_autocast`.
+    """
+    x = as_autocast(x)
+    if x.device.type != "cuda":
+        return lstm(x)[0]
+    with in_float32(x):
+        return lstm(x)[0]

@@ -1,7 +1,8 @@
 """An exponential moving average of the weights, which validation and inference then use."""
 
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, Optional
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,27 +11,36 @@ from torch import nn
 class WeightAverage:
     """`average <- d * average + (1 - d) * weights` after every optimiser step.
 
-    d is `decay`, but `(1 + n) / (10 + n)` at step n while that is smaller, so that the random
-    start is forgotten (as in TensorFlow's ExponentialMovingAverage). Parameters that are not
-    trained are not kept twice. Buffers are those of the model.
+    With `share` the average's horizon is that share of the steps taken so far,
+    d = 1 - 1 / (1 + share * n) at step n (the power function averages of Karras et al. 2024): it
+    fits a training of a thousand steps as one of a million. With `decay` alone the horizon is
+    1 / (1 - decay) steps, but d is `(1 + n) / (10 + n)` while that is smaller, so that the random
+    start is forgotten (as in TensorFlow's ExponentialMovingAverage). With both, `decay` bounds d.
+
+    Parameters that are not trained are not kept twice. Buffers are those of the model.
 
     Args:
         model: whose parameters are averaged; not a wrapper of it.
-        decay: d.
+        decay: d, or its bound.
+        share: of the steps so far.
 
     Raises:
-        ValueError: a decay outside 0 to 1.
+        ValueError: a value outside 0 to 1, or neither is given.
     """
 
-    def __init__(self, model: nn.Module, decay: float):
-        if not 0.0 < decay < 1.0:
-            raise ValueError(
-                f"ema_decay={decay}: expected a number between 0 and 1, such as 0.999; null is off"
-            )
-        self.model, self.decay, self.updates = model, decay, 0
-        self.shadow: Optional[Dict[str, torch.Tensor]] = None
+    def __init__(self, model: nn.Module, decay: float | None = None, share: float | None = None):
+        for name, value in (("ema_decay", decay), ("ema_share", share)):
+            if value is not None and not 0.0 < value < 1.0:
+                raise ValueError(
+                    f"{name}={value}: expected a number between 0 and 1, such as "
+                    f"{'0.999' if name == 'ema_decay' else '0.05'}; null is off"
+                )
+        if decay is None and share is None:
+            raise ValueError("an average needs ema_decay or ema_share; both are null")
+        self.model, self.decay, self.share, self.updates = model, decay, share, 0
+        self.shadow: dict[str, torch.Tensor] | None = None
 
-    def _trained(self) -> Dict[str, nn.Parameter]:
+    def _trained(self) -> dict[str, nn.Parameter]:
         # A parameter with two names stands twice in a state dict.
         named = self.model.named_parameters(remove_duplicate=False)
         return {name: parameter for name, parameter in named if parameter.requires_grad}
@@ -40,13 +50,21 @@ class WeightAverage:
         if self.shadow is None:
             self.shadow = {name: p.detach().clone() for name, p in self._trained().items()}
 
+    def rate(self) -> float:
+        """1 - d of the next update."""
+        step = self.updates + 1
+        ramp = (1 + step) / (10 + step) if self.share is None else 1 - 1 / (1 + self.share * step)
+        return 1.0 - min(1.0 if self.decay is None else self.decay, ramp)
+
     @torch.no_grad()
     def update(self, *_: Any) -> None:
         """Take in the weights after a step; can be an optimiser's hook."""
+        trained = self._trained()
+        # One call for all parameters: a call each would keep a GPU waiting for Python.
+        torch._foreach_lerp_(
+            [self.shadow[name] for name in trained], list(trained.values()), self.rate()
+        )
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, parameter in self._trained().items():
-            self.shadow[name].lerp_(parameter.detach(), 1.0 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -64,14 +82,14 @@ class WeightAverage:
             parameter.copy_(self.shadow[name])
             self.shadow[name].copy_(kept)
 
-    def averaged(self, state: Dict[str, torch.Tensor]) -> Dict[str, torch.Tensor]:
+    def averaged(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """A model's state dict with the averages in place of the weights."""
         return {name: self.shadow.get(name, value) for name, value in state.items()}
 
-    def state_dict(self) -> Dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {"updates": self.updates, "shadow": self.shadow}
 
-    def load_state_dict(self, state: Dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a saved average.
 
         Raises:

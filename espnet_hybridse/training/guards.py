@@ -2,11 +2,12 @@
 
 import logging
 import math
-from typing import Any, Dict, Iterable, Iterator
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 
-from espnet_hybridse.training.step_counts import StepCounts
+from espnet_hybridse.training.epoch_totals import StepCounts
 
 NAMED = 5
 """Skipped steps of an epoch whose utterances are named in the log."""
@@ -15,54 +16,56 @@ NAMED = 5
 class GradientGuard:
     """Names the utterances of skipped steps and ends a training that only skips.
 
-    ESPnet leaves out a step whose gradient is not finite and goes on; a network that has become
-    NaN would go on so for days.
+    A step whose gradient is not finite is left out; a network that has become NaN would go on so
+    for days.
 
     Args:
         counts: of this epoch's steps.
-        accum_grad: batches a step.
-        patience: so many skipped steps in a row end the training. Mixed precision skips a few
-            at its start while its scale adapts.
+        patience: so many skipped steps in a row end the training.
     """
 
-    def __init__(self, counts: StepCounts, accum_grad: int, patience: int):
-        self.counts, self.accum_grad, self.patience = counts, accum_grad, patience
+    def __init__(self, counts: StepCounts, patience: int):
+        self.counts, self.patience = counts, patience
         self.in_a_row = self.named = 0
+        self._uids: list[str] = []
 
-    def watch(self, batches: Iterable) -> Iterator:
-        """Yield `(uids, batch)` and judge each step once it is done.
+    def judge(self, uids: list[str], values: dict[str, float], ended: bool) -> None:
+        """Look at what one batch of the utterances `uids` reported.
+
+        Args:
+            uids: its utterances.
+            values: with `grad_norm` where a step ended with it.
+            ended: whether one did.
 
         Raises:
             RuntimeError: `patience` steps in a row were skipped.
         """
-        uids = []
-        done = self.counts.done
-        for number, (names, batch) in enumerate(batches, 1):
-            uids += names
-            yield names, batch
-            if number % self.accum_grad:
-                continue
-            if self.counts.done == done:
-                self._skipped(uids)
-            else:
-                self.in_a_row = 0
-            uids, done = [], self.counts.done
+        self._uids += uids
+        if not ended:
+            return
+        finite = math.isfinite(values["grad_norm"])
+        self.counts.step(finite)
+        if finite:
+            self.in_a_row = 0
+        else:
+            self._skipped()
+        self._uids = []
 
-    def _skipped(self, uids) -> None:
+    def _skipped(self) -> None:
         self.in_a_row += 1
+        uids = ", ".join(self._uids)
         if self.named < NAMED:
             self.named += 1
-            logging.warning(f"skipped step: the gradient of {', '.join(uids)} is NaN or Inf")
+            logging.warning(f"skipped step: the gradient of {uids} is NaN or Inf")
         if self.in_a_row >= self.patience:
             raise RuntimeError(
-                f"{self.in_a_row} steps in a row had a gradient of NaN or Inf (last: "
-                f"{', '.join(uids)}). The last checkpoint is from before and good: run the same "
-                "command again with a lower optim_conf: lr or with use_amp: false; nan_patience "
-                f"({self.patience}) allows more"
+                f"{self.in_a_row} steps in a row had a gradient of NaN or Inf (last: {uids}). The "
+                "last checkpoint is from before and good: run the same command again with a lower "
+                f"optim_conf: lr or with use_amp: false; nan_patience ({self.patience}) allows more"
             )
 
 
-def refuse_non_finite(state: Dict[str, torch.Tensor], where: str) -> None:
+def refuse_non_finite(state: dict[str, torch.Tensor], where: str) -> None:
     """Raise before weights that are NaN or Inf take the place of good ones.
 
     Raises:

@@ -2,8 +2,9 @@
 
 import json
 import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, Optional, Sequence
+from typing import Any
 
 import torch
 from espnet2.train.reporter import SubReporter
@@ -32,11 +33,12 @@ class ProgressLog:
         start: batches that were done before.
         every: batches a row.
         accum_grad: batches a step.
+        fetch: brings what is still on the device to the reporter.
     """
 
     def __init__(
         self,
-        path: Optional[Path],
+        path: Path | None,
         model: nn.Module,
         optimizers: Sequence[torch.optim.Optimizer],
         reporter: SubReporter,
@@ -44,11 +46,12 @@ class ProgressLog:
         start: int,
         every: int,
         accum_grad: int,
+        fetch: Callable[[], None] = lambda: None,
     ):
         self.path, self.model, self.optimizers = path, model, optimizers
         self.reporter, self.epoch, self.batch = reporter, epoch, start
-        self.every, self.accum_grad = every, accum_grad
-        self.gradients: Dict[str, float] = {}
+        self.every, self.accum_grad, self.fetch = every, accum_grad, fetch
+        self.gradients: dict[str, float] = {}
         self.audio_s = self.waiting_s = self.running_s = 0.0
         if path is not None:
             drop_rows(path, epoch, start)
@@ -72,6 +75,7 @@ class ProgressLog:
                 self.batch += 1
                 yield uids, batch
                 if self.batch % self.every == 0:
+                    self.fetch()  # before the clock is read: the GPU has then done the work
                     now = time.monotonic()
                     self._write(self.batch - first, now - mark, audio, waiting)
                     self.audio_s, self.waiting_s = self.audio_s + audio, self.waiting_s + waiting
@@ -96,13 +100,14 @@ class ProgressLog:
         row_at = -(-self.batch // self.every) * self.every
         if self.batch + self.accum_grad <= row_at:  # a later step comes before the row
             return
-        sums: Dict[str, torch.Tensor] = {}
+        sums: dict[str, torch.Tensor] = {}
         for name, parameter in self.model.named_parameters():
             if parameter.grad is not None:
                 part = part_of(name)
                 square = parameter.grad.float().square().sum()
                 sums[part] = sums[part] + square if part in sums else square
-        self.gradients = {part: float(value.sqrt()) for part, value in sums.items()}
+        norms = torch.stack(list(sums.values())).sqrt().tolist()
+        self.gradients = dict(zip(sums, norms, strict=True))
 
     def _write(self, batches: int, took: float, audio: float, waiting: float) -> None:
         if self.path is None:
@@ -122,7 +127,7 @@ class ProgressLog:
             handle.write(json.dumps(row) + "\n")
 
 
-def seconds_of(batch: Dict[str, torch.Tensor]) -> float:
+def seconds_of(batch: dict[str, torch.Tensor]) -> float:
     """Seconds of speech in a batch of one rate."""
     wav = batch["speech_mix"]
     return wav.numel() / float(batch["utt2fs"].flatten()[0])

@@ -34,7 +34,7 @@ STREAMS = {
     "hybrid": ("speech_disc", "speech_gen"),
 }
 LENGTH_KEYS = ("max_epoch", "num_iters_per_epoch", "patience", "log_interval")
-LENGTH_KEYS += ("save_steps", "nan_patience")
+LENGTH_KEYS += ("save_steps", "save_minutes", "nan_patience")
 """Keys of a config that may change when training goes on."""
 
 OVERFIT = ("--max_epoch", "20", "--num_iters_per_epoch", "25", "--patience", "none")

@@ -1,8 +1,10 @@
 """Checkpoints within an epoch, from which training goes on as if it had never stopped."""
 
 import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence
+from typing import Any
 
 import torch
 from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
@@ -15,19 +17,22 @@ NAME = "checkpoint_step.pth"
 
 
 class StepCheckpoint:
-    """Saves the whole state of an epoch every `every` batches and takes it up again.
+    """Saves the whole state of an epoch from time to time and takes it up again.
 
-    The random generators are seeded anew at each saved position, in the run that saves as in the
-    one that resumes: both then draw the same numbers, on every rank and device, and no generator's
-    state has to be kept.
+    The random generators are seeded anew before each batch, from its place in the training: a run
+    that goes on draws what one that never stopped draws, on every rank and device, wherever the
+    checkpoint was, and no generator's state has to be kept.
 
     Args:
         path: of the checkpoint.
         parts: objects with `state_dict` and `load_state_dict`, by name; the model among them.
         epoch: the one that runs.
-        every: batches between two checkpoints, a multiple of accum_grad; 0 saves none.
+        every: batches between two checkpoints, a multiple of accum_grad; 0 saves none by number.
+        minutes: between two checkpoints; 0 saves none by time.
+        accum_grad: batches a step; saved is between two steps.
         seed: of the training.
         writes: whether this process is the one that saves.
+        before: called before the state is taken, to fetch what is still on the device.
     """
 
     def __init__(
@@ -35,15 +40,19 @@ class StepCheckpoint:
         path: Path,
         parts: Mapping[str, Any],
         epoch: int,
-        every: int,
-        seed: int,
+        every: int = 0,
+        seed: int = 0,
         writes: bool = True,
+        minutes: float = 0.0,
+        accum_grad: int = 1,
+        before: Callable[[], None] = lambda: None,
     ):
         self.path, self.parts, self.epoch = path, parts, epoch
-        self.every, self.seed, self.writes = every, seed, writes
+        self.every, self.minutes, self.accum_grad = every, minutes, accum_grad
+        self.seed, self.writes, self.before = seed, writes, before
         self.resumed_at = 0
 
-    def find(self, batches: EpochBatches) -> Optional[Dict[str, Any]]:
+    def find(self, batches: EpochBatches) -> dict[str, Any] | None:
         """The state saved in this epoch; None where there is none that fits its batches.
 
         The process that saves judges for all: the others have other parts of the same batches.
@@ -65,7 +74,7 @@ class StepCheckpoint:
             return None
         return state
 
-    def take_up(self, state: Dict[str, Any], batches: EpochBatches) -> None:
+    def take_up(self, state: dict[str, Any], batches: EpochBatches) -> None:
         """Load every part and go to the batch that comes next.
 
         Raises:
@@ -89,19 +98,24 @@ class StepCheckpoint:
         """
         sampler: EpochBatches = loader.batch_sampler
         position, last = sampler.position, len(sampler.batches)
+        saved = time.monotonic()
         for batch in loader:
-            if self._is_saved_at(position):
-                # After the loader began, which draws a number itself.
-                set_all_random_seed(self.seed + self.epoch + 7919 * position)
+            # After the loader took its own draws for this batch.
+            set_all_random_seed((self.seed + 7919 * self.epoch + 104729 * position) % 2**32)
             yield batch
             position += 1
-            if self._is_saved_at(position) and position < last and self.writes:
+            if self.writes and position < last and self._is_due(position, saved):
                 self._save(position, sampler.digest())
+                saved = time.monotonic()
 
-    def _is_saved_at(self, position: int) -> bool:
-        return bool(self.every) and position > 0 and position % self.every == 0
+    def _is_due(self, position: int, saved: float) -> bool:
+        if position % self.accum_grad:
+            return False
+        late = bool(self.minutes) and time.monotonic() - saved >= 60 * self.minutes
+        return late or (bool(self.every) and position % self.every == 0)
 
     def _save(self, position: int, digest: str) -> None:
+        self.before()
         state = {
             "epoch": self.epoch,
             "position": position,
@@ -121,10 +135,10 @@ class All:
     def __init__(self, members: Sequence[Any]):
         self.members = members
 
-    def state_dict(self) -> Dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         return {str(i): m.state_dict() for i, m in enumerate(self.members) if m is not None}
 
-    def load_state_dict(self, state: Dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         for number, member in enumerate(self.members):
             if member is not None:
                 member.load_state_dict(state[str(number)])
@@ -136,7 +150,7 @@ class Reported:
     def __init__(self, reporter: SubReporter):
         self.reporter = reporter
 
-    def state_dict(self) -> Dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         stats = {}
         for name, values in self.reporter.stats.items():
             weighted = isinstance(values[0], WeightedAverage)
@@ -144,7 +158,7 @@ class Reported:
         counts = {"count": self.reporter.count, "total_count": self.reporter.total_count}
         return {"stats": stats, **counts}
 
-    def load_state_dict(self, state: Dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, values in state["stats"].items():
             self.reporter.stats[name] = [
                 Average(value) if weight is None else WeightedAverage(value, weight)

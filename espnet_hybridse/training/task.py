@@ -5,21 +5,23 @@ import logging
 from pathlib import Path
 from typing import Callable, Optional, Tuple
 
+import numpy as np
 import torch
 from espnet2.tasks import enh
 from espnet2.tasks.enh import EnhancementTask
 from espnet2.torch_utils.initialize import initialize
 from espnet2.train.preprocessor import AbsPreprocessor
 from espnet2.utils.get_default_kwargs import get_default_kwargs
-from espnet2.utils.types import float_or_none, int_or_none
+from espnet2.utils.types import float_or_none, int_or_none, str_or_none
 
+from espnet_hybridse.data.dataset import CropDataset
 from espnet_hybridse.data.iterator import EpochIterFactory
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
 from espnet_hybridse.data.sampler import RateGroupedSampler
-from espnet_hybridse.fileio.lists import read_list
 from espnet_hybridse.model.espnet_model import HybridEnhancementModel
 from espnet_hybridse.model.loading import found_branches, load_model
 from espnet_hybridse.plugin import PREPROCESSORS, register
+from espnet_hybridse.training.time_budget import SHAPES
 from espnet_hybridse.training.trainer import HybridTrainer
 
 # The children that ESPnet spawns for distributed training import this module: they, too, need
@@ -45,8 +47,23 @@ class HybridEnhancementTask(EnhancementTask):
             "--max_hours",
             type=float,
             default=None,
-            help="Stop after this many hours of training, counted over restarts; the learning "
-            "rate then anneals over them and takes the place of a scheduler's.",
+            help="End training within this many hours, validation and restarts counted; without "
+            "--anneal the learning rate then falls along a cosine.",
+        )
+        parser.add_argument(
+            "--anneal",
+            type=str_or_none,
+            choices=(*SHAPES, None),
+            default=None,
+            help="Learning rate over max_epoch, and over --max_hours where given: up to optim_conf: "
+            "lr within --warmup_share, then to zero along a cosine or a line. It takes the place "
+            "of a scheduler's. none: the scheduler's.",
+        )
+        parser.add_argument(
+            "--warmup_share",
+            type=float,
+            default=0.02,
+            help="Share of the training in which --anneal lets the learning rate rise.",
         )
         parser.add_argument(
             "--sqa_checkpoint",
@@ -62,9 +79,22 @@ class HybridEnhancementTask(EnhancementTask):
             "<N>epoch.pth and used for enhancement. none: off.",
         )
         parser.add_argument(
+            "--ema_share",
+            type=float_or_none,
+            default=None,
+            help="The same, with a horizon of this share of the steps so far, such as 0.05; "
+            "--ema_decay then bounds it. none: off.",
+        )
+        parser.add_argument(
+            "--save_minutes",
+            type=float,
+            default=10.0,
+            help="Minutes between checkpoints within an epoch; 0: none",
+        )
+        parser.add_argument(
             "--save_steps",
             type=int,
-            default=1000,
+            default=0,
             help="Batches between checkpoints within an epoch, a multiple of --accum_grad; 0: none",
         )
         parser.add_argument(
@@ -159,46 +189,32 @@ class HybridEnhancementTask(EnhancementTask):
     @classmethod
     def build_task_iter_factory(cls, args: argparse.Namespace, iter_options, mode: str):
         """Batches of one rate and one length; see RateGroupedSampler."""
-        paths = {name: path for path, name, _ in iter_options.data_path_and_name_and_type}
-        if "fs" not in paths:
-            raise ValueError(
-                f"--{mode}_data_path_and_name_and_type names {', '.join(paths)} but not fs; add "
-                "'dump/raw/<set>/utt2fs,fs,text_int'"
-            )
-        utt2fs, shapes = read_list(paths["fs"]), read_list(iter_options.shape_files[0])
-        others = [read_list(path) for name, path in paths.items() if name != "fs"]
-        lists = [utt2fs, shapes, *others]
-        # Quarantine and --max_utts leave lists of different length.
-        uids = set.intersection(*(set(table) for table in lists))
-        if not uids:
-            raise ValueError(
-                f"{mode}: no utterance stands in all of {', '.join(paths.values())}; "
-                "run the stages that made them again"
-            )
-        total = max(len(table) for table in lists)
+        dataset = CropDataset(
+            iter_options.data_path_and_name_and_type,
+            iter_options.shape_files[0],
+            iter_options.preprocess_fn,
+        )
+        cls.check_task_requirements(
+            dataset, args.allow_variable_data_keys, train=iter_options.train
+        )
+        logging.info(f"[{mode}] {len(dataset)} of {dataset.total} utterances stand in every list")
         if getattr(args, "overfit", None):
-            uids = set(sorted(uids)[: args.overfit])
-        logging.info(f"[{mode}] {len(uids)} of {total} utterances stand in every list")
+            dataset.keep(np.arange(min(args.overfit, len(dataset))))
         shards = (0, 1)
         if iter_options.distributed:
             shards = (torch.distributed.get_rank(), torch.distributed.get_world_size())
         sampler = RateGroupedSampler(
-            utt2fs={uid: int(utt2fs[uid]) for uid in uids},
-            lengths={uid: int(shapes[uid].split(",")[0]) for uid in uids},
-            batch_size=iter_options.batch_size,
+            dataset.fs,
+            dataset.samples,
+            batch_per_gpu=iter_options.batch_size,
             chunk_s=args.preprocessor_conf.get(
                 "chunk_s", get_default_kwargs(HybridPreprocessor)["chunk_s"]
             ),
             shards=shards,
         )
         logging.info(f"[{mode}] {sampler.summary()}")
-        if args.preprocessor == "urgent_dynamic" and iter_options.max_cache_size > 0:
-            raise ValueError(
-                f"max_cache_size={iter_options.max_cache_size} would repeat the first epoch's "
-                "noise for ever; with preprocessor: urgent_dynamic it must be 0"
-            )
         return EpochIterFactory(
-            dataset=cls.build_dataset(args, iter_options),
+            dataset=dataset,
             batches=sampler,
             seed=args.seed,
             num_iters_per_epoch=iter_options.num_iters_per_epoch,

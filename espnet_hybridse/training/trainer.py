@@ -2,10 +2,12 @@
 
 import logging
 import re
+import time
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Optional
+from typing import Any
 
 import torch
 from espnet2.train.trainer import Trainer, TrainerOptions
@@ -13,6 +15,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_hybridse.training.checkpoint import atomic_saves
 from espnet_hybridse.training.ema import WeightAverage
+from espnet_hybridse.training.epoch_totals import StepCounts
 from espnet_hybridse.training.guards import (
     GradientGuard,
     refuse_blind_validation,
@@ -23,8 +26,9 @@ from espnet_hybridse.training.progress import FILE, ProgressLog
 from espnet_hybridse.training.rotation import CHECKPOINT, mend, read_checkpoint
 from espnet_hybridse.training.space import refuse_full_disk
 from espnet_hybridse.training.step_checkpoint import NAME, All, Reported, StepCheckpoint
-from espnet_hybridse.training.step_counts import StepCounts
-from espnet_hybridse.training.time_budget import TimeBudget
+from espnet_hybridse.training.step_values import StepValues
+from espnet_hybridse.training.steps import StepOptions, Stepper, refuse_emulated_amp, validate
+from espnet_hybridse.training.time_budget import Annealing, TimeBudget
 
 LOG_INTERVAL = 100
 """Batches a row of progress.jsonl where log_interval is not given, as ESPnet's own lines."""
@@ -32,14 +36,22 @@ LOG_INTERVAL = 100
 
 @dataclass
 class HybridTrainerOptions(TrainerOptions):
-    max_hours: Optional[float]
-    ema_decay: Optional[float]
+    max_hours: float | None
+    anneal: str | None
+    warmup_share: float
+    ema_decay: float | None
+    ema_share: float | None
     save_steps: int
+    save_minutes: float
     nan_patience: int
-    profile: Optional[int]
+    profile: int | None
 
     average = None
     """The WeightAverage of the run; no option, so without a type."""
+    budget = None
+    """Its TimeBudget."""
+    annealing = None
+    """Its Annealing."""
 
 
 def latest_of(device: torch.device) -> Callable[[float], float]:
@@ -58,6 +70,11 @@ def options_are_distributed(distributed_option) -> bool:
     return distributed_option is not None and distributed_option.distributed
 
 
+def device_of(model: torch.nn.Module) -> torch.device:
+    """Where a model's parameters are."""
+    return next(model.parameters()).device
+
+
 def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
     """The model within the wrapper of distributed training."""
     parallel = (torch.nn.parallel.DistributedDataParallel, torch.nn.DataParallel)
@@ -67,9 +84,11 @@ def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
 class HybridTrainer(Trainer):
     """ESPnet's Trainer whose training can be stopped anywhere and never loses its last good state.
 
-    Adds to ESPnet's options `--max_hours`, counted over all restarts of one experiment,
-    `--ema_decay`, `--save_steps`, `--nan_patience` and `--profile`; leaves `steps.json`,
-    `hours.json`, `progress.jsonl` and `checkpoint_step.pth` beside ESPnet's own files.
+    Its steps are :class:`Stepper`'s, which do not wait for the GPU as ESPnet's do. Adds to ESPnet's
+    options `--max_hours`, counted over all restarts of one experiment, `--anneal`,
+    `--warmup_share`, `--ema_decay`, `--ema_share`, `--save_steps`, `--save_minutes`,
+    `--nan_patience` and `--profile`; leaves `steps.json`, `hours.json`, `progress.jsonl` and
+    `checkpoint_step.pth` beside ESPnet's own files.
     """
 
     @classmethod
@@ -87,15 +106,22 @@ class HybridTrainer(Trainer):
         writes = not distributed_option.dist_rank
         if writes:
             keep = options.keep_nbest_models
-            refuse_full_disk(
-                out, model, bool(options.ema_decay), [keep] if isinstance(keep, int) else keep
-            )
+            averages = bool(options.ema_decay or options.ema_share)
+            refuse_full_disk(out, model, averages, [keep] if isinstance(keep, int) else keep)
             if options.resume:
                 mend(out)
         if options_are_distributed(distributed_option):
             torch.distributed.barrier()
-        if options.ema_decay:
-            options.average = WeightAverage(model, options.ema_decay)
+        refuse_emulated_amp(options.use_amp, device_of(model))
+        distributed = options_are_distributed(distributed_option)
+        share = latest_of(device_of(model)) if distributed else float
+        if options.max_hours is not None:
+            options.budget = TimeBudget(options.max_hours, out / "hours.json", share)
+        shape = options.anneal or ("cosine" if options.max_hours is not None else None)
+        if shape is not None:
+            options.annealing = Annealing(shape, options.warmup_share)
+        if options.ema_decay or options.ema_share:
+            options.average = WeightAverage(model, options.ema_decay, options.ema_share)
             if options.resume and (out / CHECKPOINT).is_file():
                 kept = read_checkpoint(out / CHECKPOINT)
                 if "ema" in kept:
@@ -116,7 +142,7 @@ class HybridTrainer(Trainer):
             (out / NAME).unlink(missing_ok=True)
 
     @staticmethod
-    def prepare(path: Path, saved: Dict[str, Any], average: Optional[WeightAverage]) -> Any:
+    def prepare(path: Path, saved: dict[str, Any], average: WeightAverage | None) -> Any:
         """What is written for ESPnet's `saved`: nothing that is NaN, and averaged weights.
 
         `checkpoint.pth` keeps the weights as they are, to go on from, and the average beside them;
@@ -132,93 +158,137 @@ class HybridTrainer(Trainer):
 
     @classmethod
     def train_one_epoch(
-        cls, model, iterator, optimizers, schedulers, scaler, reporter, options, **kwargs
+        cls,
+        model,
+        iterator,
+        optimizers,
+        schedulers,
+        scaler,
+        reporter,
+        summary_writer,
+        options,
+        distributed_option,
     ) -> bool:
         """One epoch; true, which ends ESPnet's loop after saving, once the budget is spent."""
         out, epoch = Path(options.output_dir), reporter.get_epoch()
-        distributed = options_are_distributed(kwargs["distributed_option"])
-        rank = kwargs["distributed_option"].dist_rank or ""
-        network = unwrapped(model)
-        counts = StepCounts(optimizers, options.accum_grad, out / f"steps{rank}.json", epoch)
+        rank = distributed_option.dist_rank or ""
+        distributed = options_are_distributed(distributed_option)
+        network, budget = unwrapped(model), options.budget
+        steps = step_options(model, options, distributed)
+        counts = StepCounts(out / f"steps{rank}.json", epoch)
+        values = StepValues(reporter, steps.fetch_every)
+        guard = GradientGuard(counts, options.nan_patience)
+        stepper = Stepper(model, optimizers, schedulers, steps, values, guard.judge)
         parts = {
             "model": network,
             "optimizers": All(optimizers),
             "schedulers": All(schedulers),
-            "scaler": All([scaler]),
             "reporter": Reported(reporter),
             "counts": counts,
         }
-        share = latest_of(next(model.parameters()).device) if distributed else float
-        budget = None
-        if options.max_hours is not None:
-            budget = TimeBudget(options.max_hours, out / "hours.json", epoch, share)
+        if budget is not None:
+            budget.begin(epoch)
             parts["budget"] = budget
         if options.average is not None:
             options.average.start()
             parts["average"] = options.average
             average_hook = optimizers[0].register_step_post_hook(options.average.update)
         checkpoint = StepCheckpoint(
-            out / NAME, parts, epoch, options.save_steps, options.seed, writes=not rank
+            out / NAME,
+            parts,
+            epoch,
+            every=options.save_steps,
+            seed=options.seed,
+            writes=not rank,
+            minutes=options.save_minutes,
+            accum_grad=options.accum_grad,
+            before=stepper.fetch,
         )
         if options.resume:
             state = checkpoint.find(iterator.batch_sampler)
             # All processes go on in the middle of the epoch, or none does.
+            share = latest_of(steps.device) if distributed else float
             if not share(float(state is None)):
                 checkpoint.take_up(state, iterator.batch_sampler)
+        start = checkpoint.resumed_at
         progress = ProgressLog(
             out / FILE if not rank else None,
             network,
             optimizers,
             reporter,
             epoch,
-            checkpoint.resumed_at,
-            options.log_interval or LOG_INTERVAL,
+            start,
+            steps.log_interval,
             options.accum_grad,
+            stepper.fetch,
         )
         # Innermost first: after a step the outer ones have seen it before it is saved.
         batches: Iterable = counts.watch(checkpoint.watch(iterator))
-        batches = GradientGuard(counts, options.accum_grad, options.nan_patience).watch(batches)
         if budget is not None:
-            batches = budget.limit(batches, optimizers)
+            batches = budget.limit(batches)
+        if options.annealing is not None:
+            total = len(iterator.batch_sampler.batches)
+
+            def done(batch: int) -> float:
+                """The larger of the shares of epochs and of hours that are over."""
+                epochs = (epoch - 1 + (start + batch) / total) / options.max_epoch
+                return max(epochs, budget.done() if budget is not None else 0.0)
+
+            batches = options.annealing.watch(batches, optimizers, done)
         batches = progress.watch(batches)
         if options.profile:
             batches = profiled(batches, options.profile, out)
-        invalid = super().train_one_epoch(
-            model=model,
-            iterator=batches,
-            optimizers=optimizers,
-            schedulers=schedulers,
-            scaler=scaler,
-            reporter=reporter,
-            options=options,
-            **kwargs,
-        )
+
+        def log() -> None:
+            logging.info(reporter.log_message(-steps.log_interval))
+            if summary_writer is not None:
+                reporter.tensorboard_add_scalar(summary_writer, -steps.log_interval)
+            if options.use_wandb:
+                reporter.wandb_log()
+
+        stepper.run(batches, start, log)
         if options.average is not None:
             average_hook.remove()
         logging.info(f"{counts.finish()}; {progress.summary()}")
-        if budget is None:
-            return invalid
-        if invalid and not budget.exhausted:
+        if counts.steps and counts.skipped == counts.steps:
             raise RuntimeError("every gradient of this epoch was NaN or Inf; lower optim_conf: lr")
-        if not rank:
-            budget.keep()
-        if budget.exhausted:
-            logging.info(
-                f"The budget of {options.max_hours} h is spent: training ends after this epoch "
-                "(a message about invalid gradients below means just that)"
-            )
-        return invalid or budget.exhausted
+        if budget is None or not budget.over:
+            return False
+        logging.info(
+            f"The budget of {options.max_hours} h is spent: training ends after this epoch "
+            "(a message about invalid gradients below means just that)"
+        )
+        return True
 
     @classmethod
-    def validate_one_epoch(cls, model, iterator, reporter, options, **kwargs) -> None:
-        """ESPnet's, with the averaged weights if there are; refuses a loss that is NaN throughout.
+    def validate_one_epoch(cls, model, iterator, reporter, options, distributed_option) -> None:
+        """Validate with the averaged weights if there are; refuses a loss that is NaN throughout.
 
         Raises:
             RuntimeError: see :func:`refuse_blind_validation`.
         """
+        started = time.monotonic()
+        steps = step_options(model, options, options_are_distributed(distributed_option))
         average = options.average
         with average.in_place() if average is not None else nullcontext():
-            super().validate_one_epoch(
-                model=model, iterator=iterator, reporter=reporter, options=options, **kwargs
-            )
+            validate(model, iterator, steps, StepValues(reporter))
         refuse_blind_validation([v.value for v in reporter.stats.get("loss", ())])
+        took = time.monotonic() - started
+        logging.info(f"validation took {took:.1f} s")
+        if options.budget is not None:
+            options.budget.tick()
+            if not distributed_option.dist_rank:
+                options.budget.keep(took)
+
+
+def step_options(model: torch.nn.Module, options, distributed: bool) -> StepOptions:
+    """What a step has to know of the training's options."""
+    return StepOptions(
+        device=device_of(model),
+        accum_grad=options.accum_grad,
+        grad_clip=options.grad_clip,
+        grad_clip_type=options.grad_clip_type,
+        log_interval=options.log_interval or LOG_INTERVAL,
+        amp=options.use_amp,
+        world_size=torch.distributed.get_world_size() if distributed else 1,
+    )

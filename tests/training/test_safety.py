@@ -116,6 +116,19 @@ def test_average_follows_its_definition():
         WeightAverage(model, 1.5)
 
 
+def test_the_average_s_horizon_grows_with_the_steps():
+    average = WeightAverage(torch.nn.Linear(1, 1), share=0.05)
+    average.updates = 999
+    assert 1 / average.rate() == pytest.approx(51)
+    average.updates = 99_999
+    assert 1 / average.rate() == pytest.approx(5001)
+    bounded = WeightAverage(average.model, 0.999, 0.05)
+    bounded.updates = 99_999
+    assert bounded.rate() == pytest.approx(0.001)
+    with pytest.raises(ValueError, match="ema_share=2: expected a number between 0 and 1"):
+        WeightAverage(average.model, share=2)
+
+
 def test_a_network_that_became_nan_stops_and_keeps_its_checkpoint(rendered, tmp_path, monkeypatch):
     changes = {"num_iters_per_epoch": 4, "nan_patience": 3}
     train_here(make_run(rendered, tmp_path, **changes))
@@ -247,7 +260,7 @@ def test_the_process_that_saves_judges_for_all(tmp_path):
     assert state["position"] == 1 and saving.find(other) is None
     beside = StepCheckpoint(path, parts, epoch=1, every=1, seed=0, writes=False)
     beside.take_up(beside.find(other), other)
-    assert other.position == 1 and list(other) == [[(1, "d")]]
+    assert other.position == 1 and list(other) == [[(1, 1, "d")]]
     assert StepCheckpoint(path, parts, epoch=2, every=1, seed=0).find(mine) is None
     path.write_bytes(b"torn")
     assert saving.find(mine) is None
@@ -257,4 +270,4 @@ class Letters(Dataset):
     """Items that are their own keys."""
 
     def __getitem__(self, key):
-        return key[1]
+        return key[-1]

@@ -6,73 +6,146 @@ import numpy as np
 import pytest
 import torch
 from espnet2.schedulers.warmup_lr import WarmupLR
+from espnet2.train.reporter import SubReporter
 
+from espnet_hybridse.training import time_budget
 from espnet_hybridse.training.checkpoint import atomic_saves
-from espnet_hybridse.training.step_counts import StepCounts
-from espnet_hybridse.training.time_budget import TimeBudget
+from espnet_hybridse.training.epoch_totals import StepCounts
+from espnet_hybridse.training.step_values import StepValues
+from espnet_hybridse.training.steps import StepOptions, Stepper
+from espnet_hybridse.training.time_budget import Annealing, TimeBudget
 
 
-def run_epoch(record, losses, epoch=1):
-    """Steps as ESPnet's trainer takes them: none where the gradient is not finite."""
-    weight = torch.nn.Parameter(torch.ones(1))
-    optimizer = torch.optim.SGD([weight], lr=0.1)
-    counts = StepCounts([optimizer], 1, record, epoch)
-    batches = [(["u"], {"speech_mix": torch.full((1, 100), 0.1)}) for _ in losses]
-    for (_, batch), factor in zip(counts.watch(batches), losses, strict=True):
-        (weight * batch["speech_mix"].sum() * factor).sum().backward()
-        if torch.nn.utils.clip_grad_norm_([weight], 1.0).isfinite():
-            optimizer.step()
-        optimizer.zero_grad()
+def run_epoch(record, finite, epoch=1):
+    """The counts of steps whose gradients are finite or not."""
+    counts = StepCounts(record, epoch)
+    for taken, _ in zip(finite, counts.watch(BATCHES), strict=False):
+        counts.step(taken)
     return counts.finish()
+
+
+BATCHES = [(["u"], {"speech_mix": torch.full((1, 100), 0.1)})] * 10
 
 
 def test_skipped_steps_are_counted_over_restarts(tmp_path):
     record = tmp_path / "steps.json"
-    line = run_epoch(record, [1.0, float("nan"), 1.0, float("inf")])
+    line = run_epoch(record, [True, False, True, False])
     assert line.startswith("4 steps, 2 skipped") and "input level -20.0 dB" in line
-    assert "(in all 2 of 6)" in run_epoch(record, [1.0, 1.0], epoch=2)
+    assert "(in all 2 of 6)" in run_epoch(record, [True, True], epoch=2)
     # Killed before its checkpoint: the epoch is done again and counts once.
-    assert "(in all 2 of 7)" in run_epoch(record, [1.0, 1.0, 1.0], epoch=2)
+    assert "(in all 2 of 7)" in run_epoch(record, [True, True, True], epoch=2)
     last = json.loads(record.read_text())["epochs"]["2"]
     assert last == {"steps": 7, "skipped": 2}
 
 
-def train_for(record, epoch, batches, optimizers):
-    """An epoch within a budget of an hour whose batches take 15 minutes each."""
-    budget = TimeBudget(1.0, record, epoch)
-    rates = []
-    for _ in budget.limit(range(batches), optimizers):
-        rates.append(optimizers[0].param_groups[0]["lr"])
-        budget.spent_s += 900
-    budget.keep()
-    return budget, rates
+def steps_of(values, accum_grad=1):
+    """A Stepper over a model of one weight, whose loss at each batch is `value * weight`."""
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, speech_mix, **kwargs):
+            loss = (self.weight * speech_mix.mean()).reshape(1)
+            return loss, {"loss": loss.detach()}, torch.tensor([len(speech_mix)])
+
+    model, judged = Model(), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    reporter = SubReporter("train", 1, 0)
+    stepper = Stepper(
+        model,
+        [optimizer],
+        [None],
+        StepOptions(torch.device("cpu"), accum_grad, grad_clip=1.0),
+        StepValues(reporter, every=3),
+        lambda uids, row, ended: judged.append((uids, row, ended)),
+    )
+    stepper.run([([f"u{i}"], {"speech_mix": torch.tensor([[v]])}) for i, v in enumerate(values)])
+    return model, reporter, judged
 
 
-def test_hours_without_weights_do_not_count(tmp_path):
-    record = tmp_path / "hours.json"
-    optimizers = [torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)]
-    train_for(record, 1, 2, optimizers)
-    budget, _ = train_for(record, 2, 9, optimizers)
-    assert budget.exhausted
-    # Killed in the validation after it: epoch 2 begins again where epoch 1 ended.
-    budget, rates = train_for(record, 2, 9, optimizers)
-    assert len(rates) == 2 and budget.exhausted
-    assert TimeBudget(1.0, record, 1).spent_s == 0.0
+def test_values_come_to_the_reporter_late_but_whole():
+    model, reporter, judged = steps_of([0.5, float("nan"), 2.0, 0.25])
+    assert [uids for uids, *_ in judged] == [["u0"], ["u1"], ["u2"], ["u3"]]
+    losses = [value.value for value in reporter.stats["loss"]]
+    assert losses[0] == 0.5 and np.isnan(losses[1]) and losses[2] == pytest.approx(2 * 0.95)
+    assert [row["clip"] for _, row, _ in judged] == [0, 0, 100, 0]
+    # The step of NaN is left out; 2.0 is clipped to 1.
+    assert model.weight.item() == pytest.approx(1 - 0.1 * (0.5 + 1.0 + 0.25))
+    assert reporter.count == 4
 
 
-def test_budget_reaches_the_configured_rate_under_a_warm_up(tmp_path):
+def test_batches_of_one_step_are_summed():
+    model, _, judged = steps_of([0.2, 0.4, 0.6], accum_grad=2)
+    assert model.weight.item() == pytest.approx(1 - 0.1 * 0.3)
+    assert [ended for *_, ended in judged] == [False, True, False]
+    assert "grad_norm" in judged[1][1] and "grad_norm" not in judged[2][1]
+
+
+class Clock:
+    """Hours that pass when told to."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(time_budget.time, "monotonic", lambda: self.now)
+
+
+def train_for(budget, clock, epoch, batches, validation_s=0):
+    """An epoch whose batches take 15 minutes each."""
+    budget.begin(epoch)
+    taken = 0
+    for _ in budget.limit(range(batches)):
+        taken += 1
+        clock.now += 900
+    clock.now += validation_s
+    budget.tick()
+    budget.keep(validation_s)
+    return taken
+
+
+def test_hours_without_weights_do_not_count(tmp_path, monkeypatch):
+    clock, record = Clock(monkeypatch), tmp_path / "hours.json"
+    assert train_for(TimeBudget(1.0, record), clock, 1, 2) == 2
+    budget = TimeBudget(1.0, record)
+    assert train_for(budget, clock, 2, 9) == 2 and budget.exhausted
+    # Killed before its checkpoint: epoch 2 begins again where epoch 1 ended.
+    budget = TimeBudget(1.0, record)
+    assert train_for(budget, clock, 2, 9) == 2 and budget.exhausted
+    budget.begin(1)
+    assert budget.spent_s == 0.0
+
+
+def test_validation_counts_and_the_last_one_fits(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    budget = TimeBudget(2.0, tmp_path / "hours.json")
+    taken = [train_for(budget, clock, epoch, 3, validation_s=600) for epoch in (1, 2)]
+    assert budget.over and clock.now <= 2 * 3600 and sum(taken) == 6
+
+
+@pytest.mark.parametrize("shape", ["cosine", "linear"])
+def test_the_rate_rises_to_its_peak_and_ends_at_zero(shape):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     scheduler = WarmupLR(optimizer, warmup_steps=4000)
     assert optimizer.param_groups[0]["lr"] < 1e-4
     rates = []
-    budget = TimeBudget(1.0, tmp_path / "hours.json", 1)
-    for _ in budget.limit(range(1000), [optimizer]):
+    annealing = Annealing(shape, warmup_share=0.1)
+    for _ in annealing.watch(range(100), [optimizer], lambda batch: batch / 100):
         rates.append(optimizer.param_groups[0]["lr"])
-        budget.spent_s += 36
         optimizer.step()
         scheduler.step()
-    assert 0.099 < max(rates) <= 0.1 and len(rates) == pytest.approx(100, abs=1)
-    assert rates[-1] < 0.003
+    assert rates[0] == pytest.approx(0.005) and max(rates) == pytest.approx(0.1, rel=0.01)
+    assert rates[:10] == sorted(rates[:10]) and rates[11:] == sorted(rates[11:], reverse=True)
+    assert 0 < rates[-1] < 0.001
+    middle = {"cosine": 0.5, "linear": 0.5}[shape]
+    assert annealing.factor(0.55) == pytest.approx(middle)
+
+
+def test_annealing_refuses_what_it_does_not_know():
+    with pytest.raises(ValueError, match="anneal='step' is not one of cosine, linear, constant"):
+        Annealing("step")
+    with pytest.raises(ValueError, match="warmup_share=1.5 must lie in"):
+        Annealing("cosine", 1.5)
 
 
 def test_a_killed_save_leaves_the_old_checkpoint(tmp_path):
