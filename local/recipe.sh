@@ -45,8 +45,8 @@ help_message="Usage: ./run.sh [--name value ...]
   --token_backend B  kmeans or xcodec; by default kmeans for mini, xcodec else
   --token_model M    id or folder of the codec or of the k-means encoder
   --units N          k-means tokens when from scratch (256)
-  --sqa PATH         quality network of the fusion's SQA loss: a folder of hybridse train-sqa, a hub's
-                     id, or none; else that in pretrained/ if there is one, and no term without it
+  --sqa NAME         quality network of the fusion's SQA loss: dnsmos, a file or folder, a hub's id, or
+                     none (dnsmos for mini and small)
   --metrics NAMES    columns of the results table (${metrics})
 ${own_help}
   --dumpdir DIR --expdir DIR  (${dumpdir}, ${expdir})
@@ -92,11 +92,10 @@ if ${from_scratch}; then
   tag=${preset}_scratch
 elif [ -f "pretrained/${preset}/disc/config.yaml" ]; then
   pretrained=pretrained/${preset}
-  [ ! -f "${pretrained}/sqa/model.pt" ] || sqa=${sqa:-${pretrained}/sqa}
 else
   echo "There is no pretrained/${preset}: training starts from random weights"
 fi
-[ "${sqa}" != none ] || sqa=
+case ${preset} in mini | small) sqa=${sqa:-dnsmos} ;; esac
 device=(--device cpu --nj "${nj}")
 [ "${ngpu}" -eq 0 ] || device=(--device cuda --nj 1)
 python - "${metrics}" <<'EOF'
@@ -236,7 +235,7 @@ start="random weights"
 trained="max_epoch of conf/${preset}"
 [ -z "${max_hours}" ] || trained="${max_hours} h for all three models"
 facts=("recipe=${recipe}" "preset=${preset}" "started_from=${start}" "training=${trained}"
-  "train_utterances=${num_train}" "seed=${seed}" "sqa_loss=${sqa:-off: no quality network}")
+  "train_utterances=${num_train}" "seed=${seed}" "sqa_loss=${sqa:-that of conf/${preset}}")
 
 if wanted 10 "scores"; then
   score() {

@@ -7,33 +7,54 @@ import torch
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 
 from espnet_hybridse.losses.batch_info import BatchInfo, float_wave, resample_valid
+from espnet_hybridse.sqa.guards import GradientShare, disturb
 from espnet_hybridse.sqa.network import UniVersaExt
+from espnet_hybridse.sqa.packaged import DnsmosHeads
 
 MODEL_ID = "vvwangvv/universa-ext_wavlm-base_5metric"
 WEIGHTS = "model.pt"
+PACKAGED = "dnsmos"
+"""The `checkpoint` that needs no file."""
+OFF = "none"
 
 
 class SQALoss(TimeDomainLoss, BatchInfo):
-    """Mean over the five heads of (5 - score) / 4: 0 when every predicted score is 5.
+    """What quality networks find wanting: 0 when every predicted score is the best.
 
     The paper does not give its weighting; this is ours: each head from 0 (best) to 1 (worst), all
     equal. The network is frozen and in eval mode, and it stands outside the module tree: neither
     optimizer nor checkpoint sees it. The gradient passes through it, the normalisation and the
     resampler to the waveform. Utterances of equal length are scored together, unpadded, because
-    WavLM's front end normalises over time and padding would change the scores.
+    the networks listen over time and padding would change the scores.
+
+    Two back ends:
+
+    - the published network of the paper (`MODEL_ID`), or one trained the same way: the loss is the
+      mean over its heads of (5 - score) / 4;
+    - `dnsmos`: DNSMOS P.835 and DNSMOS Pro, which need no download. They are small, and easily
+      fooled where the estimate is free; use them for the fusion, whose bounded mask between two
+      branches leaves little room, and beside signal terms. Guards are on: the loss is what a score
+      lacks to that of the clean reference (no reward beyond it), both heard after the same random
+      gain, shift, low-pass and noise in training, and the gradient at the waveform stays below
+      `max_share` of that of the other terms. Judge by metrics that are in no loss.
 
     Without a checkpoint the loss is off: it returns zeros, and a warning in the log says so.
 
     Args:
-        checkpoint: `model.pt`, the folder that holds it, or a Hugging Face id (`MODEL_ID`, read
-            from the local cache or fetched); null switches the loss off.
+        checkpoint: `dnsmos`, `model.pt`, the folder that holds it, or a Hugging Face id
+            (`MODEL_ID`, read from the local cache or fetched); null or `none` switches the loss
+            off.
         network: keyword arguments of UniVersaExt, for another size than the published one; null
             takes those in the checkpoint, where `hybridse train-sqa` writes them.
         every: compute the term in every n-th training step only, n times as heavy, and in every
             validation step; in the steps between it is 0. A share of its cost for the same
-            expected gradient, as long as gradient clipping does not cut the heavier steps.
+            expected gradient, as long as neither gradient clipping nor `max_share` cuts the
+            heavier steps.
+        guarded: with the guards above; null is: of `dnsmos` only.
+        max_share: of the other terms' gradient norm, where guarded.
 
     Raises:
+        AssetMissing: `dnsmos` without its package of weights.
         FileNotFoundError: the checkpoint is neither on disk nor to be had.
         ValueError: the file is not such a checkpoint; the message names the keys.
     """
@@ -43,27 +64,29 @@ class SQALoss(TimeDomainLoss, BatchInfo):
         checkpoint: str | None = None,
         network: dict | None = None,
         every: int = 1,
+        guarded: bool | None = None,
+        max_share: float = 0.1,
         name: str = "sqa",
         only_for_test: bool = False,
     ):
         super().__init__(name, only_for_test=only_for_test)
         if every < 1:
             raise ValueError(f"every={every} must be at least 1")
+        if not max_share > 0:
+            raise ValueError(f"max_share={max_share} must be above 0, such as 0.1")
         self.every, self.steps = every, 0
+        self.guarded = checkpoint == PACKAGED if guarded is None else guarded
+        self.share = GradientShare(max_share)
         # A list hides the network from parameters(), state_dict(), train() and to().
-        self._networks: list[UniVersaExt] = []
-        if checkpoint is None:
+        self._networks: list[UniVersaExt | DnsmosHeads] = []
+        if checkpoint in (None, OFF):
             logging.warning(
-                "the SQA loss is off (checkpoint: null): training without the quality network; to "
-                f"switch it on: hf download {MODEL_ID}, then --sqa_checkpoint {MODEL_ID}; or name "
-                "a folder made by hybridse train-sqa"
+                "the SQA loss is off (checkpoint: null): training without a quality network; to "
+                f"switch it on: --sqa_checkpoint {PACKAGED}, or hf download {MODEL_ID} and then "
+                f"--sqa_checkpoint {MODEL_ID}"
             )
             return
-        path = find_checkpoint(checkpoint)
-        weights, own = read_checkpoint(path)
-        universa = UniVersaExt(**(own if network is None else network))
-        universa.load_weights(weights, str(path))
-        self._networks.append(universa.requires_grad_(False).eval())
+        self._networks.append(load_network(checkpoint, network).requires_grad_(False).eval())
 
     @property
     def enabled(self) -> bool:
@@ -71,7 +94,10 @@ class SQALoss(TimeDomainLoss, BatchInfo):
         return bool(self._networks)
 
     def forward(self, ref: torch.Tensor, inf: torch.Tensor) -> torch.Tensor:
-        """Estimate `inf` (B, T) at `self.fs` -> loss (B,); `ref` gives only the shape."""
+        """Reference and estimate (B, T) at `self.fs` -> loss (B,).
+
+        Unguarded, `ref` gives only the shape.
+        """
         ilens = self.batch_lengths(ref, inf)
         if not self.enabled:
             return inf.sum(1) * 0.0
@@ -81,13 +107,38 @@ class SQALoss(TimeDomainLoss, BatchInfo):
             if self.steps % self.every:
                 return inf.sum(1) * 0.0
             weight = float(self.every)
-        scores = self.scores(inf, ilens)
-        return weight * (1.0 - self._networks[0].quality(scores).mean(1))
+        if self.guarded:
+            return weight * self.shortfall(ref, self.share(inf), ilens)
+        network = self._networks[0]
+        reached = network.quality(self.scores(inf, ilens)) * network.shares
+        return weight * (1.0 - reached.sum(1))
+
+    def shortfall(self, ref: torch.Tensor, inf: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
+        """What the estimate (B, T) lacks to its reference's quality, in shares of the range (B,).
+
+        In training both are disturbed alike before they are heard.
+        """
+        disturbed = inf.requires_grad
+        network = self._networks[0]
+        both, lengths = self._prepare(torch.cat([ref.to(inf.dtype), inf]), ilens.repeat(2))
+        lack = both.new_zeros(len(ref))
+        with torch.autocast(both.device.type, enabled=False):
+            for length in lengths.unique().tolist():
+                rows = (lengths[: len(ref)] == length).nonzero()[:, 0]
+                part = both[torch.cat([rows, rows + len(ref)]), :length]
+                if disturbed:
+                    part = disturb(part, groups=2)
+                clean, mine = part.chunk(2)
+                with torch.no_grad():
+                    best = network.quality(network(clean))
+                missing = (best - network.quality(network(mine))).relu() * network.shares
+                lack = lack.index_copy(0, rows, missing.sum(1).to(lack.dtype))
+        return lack
 
     def scores(self, wav: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
         """(B, T) at `self.fs` and valid samples (B,) -> scores (B, heads), each from 1 to 5."""
-        network = self._networks[0].to(wav.device)
-        wav, lengths = resample_valid(float_wave(wav), ilens, self.fs)
+        network = self._networks[0]
+        wav, lengths = self._prepare(wav, ilens)
         scores = wav.new_zeros(wav.shape[0], len(network.heads))
         with torch.autocast(wav.device.type, enabled=False):
             for length in lengths.unique().tolist():
@@ -95,6 +146,24 @@ class SQALoss(TimeDomainLoss, BatchInfo):
                 part = network(wav[rows, :length]).to(wav.dtype)
                 scores = scores.index_copy(0, rows, part)
         return scores
+
+    def _prepare(self, wav: torch.Tensor, ilens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, T) at `self.fs` -> at 16 kHz, and the network on its device."""
+        self._networks[0].to(wav.device)
+        return resample_valid(float_wave(wav), ilens, self.fs)
+
+
+def load_network(checkpoint: str, network: dict | None = None) -> "UniVersaExt | DnsmosHeads":
+    """The quality network called `checkpoint`; see :class:`SQALoss`."""
+    if checkpoint == PACKAGED:
+        if network:
+            raise ValueError(f"checkpoint: {PACKAGED} has one size; leave out network: {network}")
+        return DnsmosHeads()
+    path = find_checkpoint(checkpoint)
+    weights, own = read_checkpoint(path)
+    universa = UniVersaExt(**(own if network is None else network))
+    universa.load_weights(weights, str(path))
+    return universa
 
 
 def find_checkpoint(checkpoint: str) -> Path:
@@ -108,7 +177,10 @@ def find_checkpoint(checkpoint: str) -> Path:
         path = path / WEIGHTS
     if path.is_file():
         return path
-    remedy = f"run 'hf download {MODEL_ID}', or set checkpoint: null to train without it"
+    remedy = (
+        f"run 'hf download {MODEL_ID}', take checkpoint: {PACKAGED}, which needs no download, or "
+        f"{OFF} to train without it"
+    )
     # "exp/sqa" is meant for a folder where there is an exp, "name/model" for a hub's id.
     if checkpoint.count("/") == 1 and not (path.suffix == ".pt" or path.parent.exists()):
         from huggingface_hub import hf_hub_download

@@ -74,6 +74,8 @@ class UniVersaExt(nn.Module):
         self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.metric_proj = nn.Linear(dim, len(self.heads))
         self.metric2act = nn.ModuleDict({head: ScoreRange() for head in self.heads})
+        shares = torch.full((len(self.heads),), 1 / len(self.heads))
+        self.register_buffer("shares", shares, persistent=False)
 
     def forward(self, wav: torch.Tensor) -> torch.Tensor:
         """Unpadded waveforms of one length (B, T) at 16 kHz, any level -> scores (B, heads)."""

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers.golden_metrics import CASES, DATA, pair
+from helpers.golden_metrics import CASES, DATA, network_value, pair
 
 from espnet_hybridse.scoring.metrics.metric import CATEGORIES, Context, Utterance
 from espnet_hybridse.scoring.metrics.registry import METRICS
@@ -19,14 +19,17 @@ CHALLENGE = {
 }
 
 
+def usable(column):
+    """The metric, or a skipped test where it cannot run."""
+    if reason := METRICS[column].available():
+        pytest.skip(reason)
+    return METRICS[column]
+
+
 @pytest.mark.parametrize("column", GOLDEN["numbers"])
 def test_values_are_those_of_the_public_packages(column):
-    metric = METRICS[column]
-    reason = metric.available()
-    if reason:
-        pytest.skip(reason)
-    # DistillMOS pads every file to 7.7 s: one rate beside 16 kHz shows as much as three.
-    for case in list(CASES)[:2] if metric.network else CASES:
+    metric = usable(column)
+    for case in CASES:
         inf, ref, fs = pair(case)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pysptk's import
@@ -35,16 +38,25 @@ def test_values_are_those_of_the_public_packages(column):
         assert metric.range[0] <= value <= metric.range[1]
 
 
-def test_files_scored_together_have_the_values_they_have_alone():
-    metric = METRICS["DistillMOS"]
-    if reason := metric.available():
-        pytest.skip(reason)
-    both = [Utterance(*pair(case), Context(case)) for case in ("goforward-8k", "something-44k")]
-    both[0].inf = np.tile(both[0].inf, 4)  # several segments
+@pytest.mark.parametrize("case", list(CASES)[::2])
+def test_plcmos_is_that_of_speechmos(case):
+    metric = usable("PLCMOS")
+    inf, ref, fs = pair(case)
+    value = metric.compute(inf, ref, fs, Context(case))
+    assert value == pytest.approx(network_value("PLCMOS", inf, fs), abs=1e-4)
+    assert metric.range[0] <= value <= metric.range[1]
+
+
+def test_distillmos_of_files_scored_together_is_that_of_the_package_for_each():
+    metric = usable("DistillMOS")
+    both = [Utterance(*pair(case), Context(case)) for case in ("goforward-8k", "numbers")]
+    both[0].inf = np.tile(both[0].inf, 3)  # several segments
     metric.together(both)
     for utterance in both:
-        alone = metric.compute(utterance.inf, None, utterance.fs, Context("u"))
-        assert utterance.context.cache["distillmos"] == pytest.approx(alone, abs=1e-5)
+        value = metric.compute(utterance.inf, None, utterance.fs, utterance.context)
+        alone = network_value("DistillMOS", utterance.inf, utterance.fs)
+        assert value == pytest.approx(alone, abs=1e-4)
+        assert metric.range[0] <= value <= metric.range[1]
 
 
 def test_registry_has_the_challenges_metrics_in_its_categories():
