@@ -8,6 +8,8 @@ import espnet_hybridse
 from espnet_hybridse.plugin import add_choices
 from espnet_hybridse.training.task import HybridEnhancementTask
 
+pytestmark = pytest.mark.compat
+
 NAMES = {
     "separator": ("tfgridnet_sfi", "ar_refiner", "uses_fusion"),
     "preprocessor": ("hybridse",),

@@ -10,6 +10,8 @@ import pytest
 
 from espnet_hybridse.cli.main import VERBS
 
+pytestmark = pytest.mark.compat
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "egs/README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = {str(page.relative_to(ROOT)): page for page in PAGES}

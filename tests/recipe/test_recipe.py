@@ -19,6 +19,8 @@ from espnet_hybridse.cli.main import main
 from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.fileio.lists import read_list
 
+pytestmark = pytest.mark.compat
+
 CONF = Path(__file__).parents[2] / "conf" / "mini"
 SIZES = {"disc": DISC, "gen": {**GEN, "vocab_size": 16}, "hybrid": FUSION}
 

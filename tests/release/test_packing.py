@@ -19,6 +19,8 @@ from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.model.find import DEFAULT_MODEL, model_folder
 from espnet_hybridse.release.submission import check_submission
 
+pytestmark = pytest.mark.compat
+
 
 def noise(samples, seed=0):
     return 0.1 * np.random.default_rng(seed).normal(size=samples).astype(np.float32)
