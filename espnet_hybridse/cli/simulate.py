@@ -16,11 +16,10 @@ from espnet_hybridse.simulation.dry_lists import write_dry_lists
 from espnet_hybridse.simulation.executors import EXECUTORS
 from espnet_hybridse.simulation.generated import write_generated
 from espnet_hybridse.simulation.meta import Sample, iter_meta
-from espnet_hybridse.simulation.parameters import audio_path, sample_parameters
+from espnet_hybridse.simulation.parameters import MAX_SEED, audio_path, sample_parameters
 from espnet_hybridse.simulation.provenance import Origin, read_origin
 from espnet_hybridse.simulation.render import render_set, write_parameters
 from espnet_hybridse.simulation.rooms import render_rooms
-from espnet_hybridse.simulation.row_seeds import MASK
 from espnet_hybridse.simulation.sources import Sources, scan_speech
 
 FORMATS = ("flac", "wav")
@@ -136,10 +135,10 @@ def check_options(args: argparse.Namespace) -> None:
     Raises:
         ValueError: names the option, what it accepts and the fix.
     """
-    if args.num < 1 or args.nj < 1 or not 0 <= args.seed <= MASK:
+    if args.num < 1 or args.nj < 1 or not 0 <= args.seed <= MAX_SEED:
         raise ValueError(
             f"--num {args.num} --nj {args.nj} --seed {args.seed}: "
-            f"num and nj must be 1 or more, seed 0 to {MASK}"
+            f"num and nj must be 1 or more, seed 0 to {MAX_SEED}"
         )
     for name in ("make_rirs", "make_wind"):
         number = getattr(args, name)

@@ -18,12 +18,14 @@ from espnet_hybridse.simulation.config import SimulationConfig
 from espnet_hybridse.simulation.distortions.grammar import FURTHER_DISTORTIONS, format_distortions
 from espnet_hybridse.simulation.draw import DistortionDrawer, weighted
 from espnet_hybridse.simulation.meta import NO_TEXT, Sample
-from espnet_hybridse.simulation.row_seeds import row_generators
 from espnet_hybridse.simulation.sources import Sources, SpeechPool, scan_speech, serves
 
 COVERED = ("noise", "reverberation", "wind_noise") + FURTHER_DISTORTIONS
 FOLDER_SIZE = 5000
 """Files in one folder; as in the challenge's sets, more go to numbered folders below it."""
+
+
+MAX_SEED = 2**32 - 1
 
 
 def sample_parameters(
@@ -101,8 +103,8 @@ class _RowDrawer:
 
     def rows(self, num: int) -> Iterator[Sample]:
         """The samples 0 … num - 1."""
-        for index, rng, number in row_generators(self.seed, 0, num):
-            yield self._row(index, rng, number)
+        for index in range(num):
+            yield self._row(index, *row_generator(self.seed, index))
 
     def _row(self, index: int, rng: np.random.Generator, number: int) -> Sample:
         config, sources = self.config, self.sources
@@ -145,3 +147,16 @@ class _RowDrawer:
             order = rng.permutation(len(uids))
             self.orders[stream] = epoch, order
         return uids[order[place]]
+
+
+def row_generator(seed: int, index: int) -> tuple[np.random.Generator, int]:
+    """The generator that draws one row, and the number that seeds whatever is done with it later.
+
+    Raises:
+        ValueError: seed or index needs more than 32 bits.
+    """
+    if not (0 <= seed <= MAX_SEED and 0 <= index <= MAX_SEED):
+        raise ValueError(f"seed={seed}, row {index}; accepted: 0 to {MAX_SEED}")
+    sequence = np.random.SeedSequence([seed, index])
+    number = int(sequence.generate_state(4, np.uint64)[0]) >> 1
+    return np.random.Generator(np.random.PCG64(sequence)), number

@@ -3,11 +3,14 @@
 import filecmp
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+
+from tqdm import tqdm
 
 from espnet_hybridse.fileio.audio import write_audio
 from espnet_hybridse.fileio.lists import Quarantine
@@ -15,7 +18,6 @@ from espnet_hybridse.fileio.shards import Shard
 from espnet_hybridse.simulation.degrade import BadSource, simulate
 from espnet_hybridse.simulation.executors import open_executor, run_all
 from espnet_hybridse.simulation.meta import Sample, iter_meta, write_meta
-from espnet_hybridse.simulation.progress import Progress
 from espnet_hybridse.simulation.set_lists import (
     RenderedFiles,
     audio_bytes,
@@ -25,6 +27,9 @@ from espnet_hybridse.simulation.set_lists import (
 from espnet_hybridse.simulation.sources import Sources
 
 Row = tuple[str, str, str]
+
+
+LOG_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,11 @@ def render_set(
     todo = ((sample, sources.only(sample)) for sample in _missing(meta, shard))
     parallel = missing > 1 and (nj > 1 or executor != "processes")
     pool = open_executor(executor, nj, scheduler) if parallel else nullcontext()
-    with pool as workers, Progress(missing, f"render {out.name}{shard.suffix}") as progress:
+    # A bar on a terminal, a line now and then in a log.
+    every_s = 0.5 if sys.stderr.isatty() else LOG_SECONDS
+    name = f"render {out.name}{shard.suffix}"
+    bar = tqdm(total=missing, desc=name, unit="utt", mininterval=every_s)
+    with pool as workers, bar as progress:
         for bad in run_all(render_samples, todo, missing, workers, nj):
             progress.update()
             if bad:
