@@ -10,7 +10,7 @@ import numpy as np
 from espnet2.iterators.sequence_iter_factory import SequenceIterFactory
 from torch.utils.data import DataLoader, Dataset
 
-PREFETCH = 4
+PREFETCH = 2
 """Batches that each worker makes ahead."""
 
 Key = tuple[int, int, Any]

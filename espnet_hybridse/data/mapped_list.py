@@ -32,15 +32,15 @@ class MappedList:
         self.path = Path(path)
         if not self.path.is_file():
             raise ListError(f"{path}: no such list; run the stage that makes it, or check the path")
-        if not self.path.stat().st_size:
-            raise ListError(f"{path}: the list is empty; at least one line 'key value' is needed")
-        starts, ends = _lines(self.path)
-        text = np.memmap(self.path, np.uint8, "r")
-        keys, sizes = _keys(text, starts, ends)
+        keys = np.empty(0, "S1")
+        if self.path.stat().st_size:
+            starts, ends = _lines(self.path)
+            text = np.memmap(self.path, np.uint8, "r")
+            keys, sizes = _keys(text, starts, ends)
+            kept = sizes > 0  # blank lines name nothing
+            keys, starts, ends, sizes = keys[kept], starts[kept], ends[kept], sizes[kept]
         if not keys.size:
             raise ListError(f"{path}: the list is empty; at least one line 'key value' is needed")
-        kept = sizes > 0  # blank lines name nothing
-        keys, starts, ends, sizes = keys[kept], starts[kept], ends[kept], sizes[kept]
         if (keys[1:] <= keys[:-1]).any():
             order = np.argsort(keys, kind="stable")
             keys, starts, ends, sizes = keys[order], starts[order], ends[order], sizes[order]

@@ -28,6 +28,9 @@ from espnet_hybridse.training.trainer import HybridTrainer
 # the names.
 register()
 
+FUSED = ("adam", "adamw")
+"""Optimisers whose step is one kernel on a GPU."""
+
 
 class HybridEnhancementTask(EnhancementTask):
     """ESPnet's enhancement task with the package's names, batches and model."""
@@ -123,10 +126,20 @@ class HybridEnhancementTask(EnhancementTask):
         The first still averages checkpoints when the rest are through; one that ends with its
         process group open can abort, and a launcher then kills the first in the middle of it.
         """
+        if args.ngpu:
+            # Products in TF32: of 10 bits in the mantissa, at several times the speed.
+            torch.set_float32_matmul_precision("high")
         super().main_worker(args)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
+
+    @classmethod
+    def build_optimizers(cls, args: argparse.Namespace, model: torch.nn.Module) -> list:
+        """ESPnet's; on a GPU in one kernel, which also leaves out the step of a NaN gradient."""
+        if args.ngpu and args.optim in FUSED:
+            args.optim_conf = {"fused": True, **args.optim_conf}
+        return super().build_optimizers(args, model=model)
 
     @classmethod
     def optional_data_names(cls, train: bool = True, inference: bool = False) -> Tuple[str, ...]:
