@@ -11,6 +11,7 @@ from tqdm import tqdm
 from espnet_hybridse.fileio.audio import BadAudio, read_audio
 from espnet_hybridse.fileio.lists import ListError, Quarantine, read_list
 from espnet_hybridse.fileio.pictures import Picture, plot_branches, power_db
+from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.inference.enhancer import Enhancer
 
 FIGURE = "branches.png"
@@ -27,7 +28,7 @@ class Branches:
     """What was seen: the figure's path, the mask's table and what it was computed on."""
 
     figure: Path
-    table: str
+    table: Table
     text: str
 
 
@@ -86,13 +87,11 @@ def look_at_branches(
     if not columns:
         raise ListError(f"{wavs}: no utterance could be read; see {out / 'quarantine.tsv'}")
     plot_branches(columns, out / FIGURE)
-    lines = [f"| {' | '.join(TITLES)} |", f"| :-- |{' --: |' * (len(TITLES) - 1)}"]
-    lines += [f"| {' | '.join(cells)} |" for cells in statistics.rows()]
     text = (
         f"M of {seconds / 60:.1f} minutes of speech, bins within 40 dB of each utterance's "
         f"loudest; {quarantine.count} files quarantined. Model: {enhancer.loaded.weights}."
     )
-    return Branches(out / FIGURE, "\n".join(lines), text)
+    return Branches(out / FIGURE, Table(TITLES, list(statistics.rows())), text)
 
 
 def spread(listed: Sequence[str], count: int) -> List[str]:
