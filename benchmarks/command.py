@@ -4,13 +4,14 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 
 from benchmarks.machine import describe
 from espnet_hybridse.cli.device import device_of
 from espnet_hybridse.fileio.lists import write_json
+from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.training.config import ConfigError, check_arguments, read_yaml
 
 CONF = (Path(__file__).resolve().parents[1] / "conf", Path("conf"))
@@ -42,7 +43,7 @@ class Report:
         self.results: List[Dict[str, Any]] = []
 
     def table(self, config: str, title: str, rows: List[Dict[str, Any]], columns: Dict) -> None:
-        print(f"\n{title}\n\n{markdown(rows, columns)}", flush=True)
+        print(f"\n{title}\n\n{Table.of(rows, columns).markdown()}", flush=True)
         self.results += [{"config": config, **row} for row in rows]
         if self.file:  # again after every table: a long run can be stopped
             write_json(self.file, {**self.given, "rows": self.results})
@@ -88,28 +89,6 @@ def separator_conf(path: Path, name: str, build: type) -> Dict[str, Any]:
     own = config.get("separator_conf") or {}
     check_arguments(build, own, f"{path}: separator_conf")
     return own
-
-
-def markdown(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Tuple[str, str]]) -> str:
-    """Lines of a table; a column without any value is left out.
-
-    Args:
-        rows: key -> value; None or "" is an empty cell.
-        columns: key -> (title, format); the first is aligned left, numbers right.
-    """
-
-    def cell(row: Mapping[str, Any], key: str) -> str:
-        value = row.get(key)
-        return "" if value in (None, "") else columns[key][1].format(value)
-
-    used = [key for key in columns if any(cell(row, key) for row in rows)]
-    text = [key for key in used if all(isinstance(row.get(key, ""), str) for row in rows)]
-    lines = [
-        [columns[key][0] for key in used],
-        [":--" if key in text else "--:" for key in used],
-        *([cell(row, key).replace("|", "/") for key in used] for row in rows),
-    ]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def run_script(

@@ -70,7 +70,8 @@ def look(args: argparse.Namespace, scores: dict[str, Path]):
     from espnet_hybridse.cli.device import device_of
     from espnet_hybridse.inference.enhancer import Enhancer
     from espnet_hybridse.report.hybrid import look_at_branches
-    from espnet_hybridse.scoring.do_no_harm import BASELINE, settings
+    from espnet_hybridse.scoring.do_no_harm import BASELINE
+    from espnet_hybridse.scoring.table import settings
 
     wavs, clean = args.wavs, args.clean
     if wavs is None and BASELINE in scores:

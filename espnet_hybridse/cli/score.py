@@ -72,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     check_together(args)
     if args.rank:
-        print(rank_table(named(args.rank), args.stand_ins))
+        table, counted = rank_table(named(args.rank), args.stand_ins)
+        print("\n".join([table.markdown(), "", *counted]))
         return 0
     peers = run_peers(args) if args.peer else {}
     if args.table:
@@ -167,15 +168,17 @@ def tabulate(args: argparse.Namespace, out_dirs: dict[str, str]) -> int:
             f"--worst {args.worst} compares with the unprocessed input; score it too and put "
             f"{BASELINE}=DIR into --table"
         )
-    tables = [results_table(out_dirs)]
+    tables = [results_table(out_dirs).markdown()]
     if BASELINE in out_dirs and len(out_dirs) > 1:
-        tables.append("## Do no harm: utterances made worse\n\n" + harm_table(out_dirs, BASELINE))
+        harm = harm_table(out_dirs, BASELINE).markdown()
+        tables.append("## Do no harm: utterances made worse\n\n" + harm)
         if args.worst:
             pictures = Path(args.results).parent / "worst" if args.results else None
             tables += worst_tables(out_dirs, args.worst, pictures)
     if args.meta:
         for kind, table in breakdown_tables(out_dirs, args.meta):
-            tables.append(f"## By {kind if kind == 'SNR' else kind.lower()}\n\n{table}")
+            name = kind if kind == "SNR" else kind.lower()
+            tables.append(f"## By {name}\n\n{table.markdown()}")
     tables.append("## Notes\n\n" + notes(out_dirs))
     if args.results:  # before it is printed: who reads that may stop early, as `head` does
         command = shlex.join(["hybridse", *sys.argv[1:]])

@@ -1,18 +1,26 @@
 """What a hybrid does with its two branches: one figure of a few utterances, the mask over all."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Optional, Sequence
 
+import numpy as np
 from tqdm import tqdm
 
 from espnet_hybridse.fileio.audio import BadAudio, read_audio
 from espnet_hybridse.fileio.lists import ListError, Quarantine, read_list
 from espnet_hybridse.fileio.pictures import Picture, plot_branches, power_db
+from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.inference.enhancer import Enhancer
-from espnet_hybridse.report.mask_statistics import TITLES, MaskStatistics
 
 FIGURE = "branches.png"
+EDGES_HZ = (0, 1000, 2000, 4000, 8000, 24000)
+BIN_HZ = 50
+EXTREME = 0.1
+LEVEL_DB = 40.0
+"""Bins this far below the loudest one count as silence: the mask matters little there."""
+TITLES = ("Band (kHz)", "mean M", "deviation", "M > 0.9 (Dis.)", "M < 0.1 (Gen.)", "bins")
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,7 @@ class Branches:
     """What was seen: the figure's path, the mask's table and what it was computed on."""
 
     figure: Path
-    table: str
+    table: Table
     text: str
 
 
@@ -79,15 +87,49 @@ def look_at_branches(
     if not columns:
         raise ListError(f"{wavs}: no utterance could be read; see {out / 'quarantine.tsv'}")
     plot_branches(columns, out / FIGURE)
-    lines = [f"| {' | '.join(TITLES)} |", f"| :-- |{' --: |' * (len(TITLES) - 1)}"]
-    lines += [f"| {' | '.join(cells)} |" for cells in statistics.rows()]
     text = (
         f"M of {seconds / 60:.1f} minutes of speech, bins within 40 dB of each utterance's "
         f"loudest; {quarantine.count} files quarantined. Model: {enhancer.loaded.weights}."
     )
-    return Branches(out / FIGURE, "\n".join(lines), text)
+    return Branches(out / FIGURE, Table(TITLES, list(statistics.rows())), text)
 
 
 def spread(listed: Sequence[str], count: int) -> List[str]:
     """`count` of them, evenly spread."""
     return list(listed[:: max(len(listed) // count, 1)][:count])
+
+
+class MaskStatistics:
+    """Statistics of M over the audible bins of many utterances, by frequency band."""
+
+    def __init__(self) -> None:
+        # count, sum, sum of squares, near one, near zero
+        self.sums = np.zeros((len(EDGES_HZ) - 1, 5))
+
+    def add(self, mask: np.ndarray, level: np.ndarray) -> None:
+        """One utterance: its mask and the magnitude of its input, (T, F) both, bins of 50 Hz."""
+        audible = level > level.max() * 10 ** (-LEVEL_DB / 20)
+        for row, (low, high) in enumerate(zip(EDGES_HZ[:-1], EDGES_HZ[1:], strict=True)):
+            part = slice(low // BIN_HZ, high // BIN_HZ)
+            values = mask[:, part][audible[:, part]].astype(float)
+            near_one, near_zero = values > 1 - EXTREME, values < EXTREME
+            self.sums[row] += [
+                values.size,
+                values.sum(),
+                np.square(values).sum(),
+                near_one.sum(),
+                near_zero.sum(),
+            ]
+
+    def rows(self) -> Iterator[list[str]]:
+        """Cells of each band that has any bin, in the order of `TITLES`."""
+        for (low, high), (count, total, squares, ones, zeros) in zip(
+            zip(EDGES_HZ[:-1], EDGES_HZ[1:], strict=True), self.sums, strict=True
+        ):
+            if not count:
+                continue
+            mean = total / count
+            deviation = np.sqrt(max(squares / count - mean**2, 0.0))
+            shares = [f"{100 * share / count:.1f} %" for share in (ones, zeros)]
+            band = f"{low / 1000:g} to {high / 1000:g}"
+            yield [band, f"{mean:.3f}", f"{deviation:.3f}", *shares, f"{int(count)}"]

@@ -1,31 +1,15 @@
 """One HTML page that needs nothing beside itself: no network, no script, no other file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from espnet_hybridse.fileio.lists import atomic_path
+from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.report.figures import Figure
 from espnet_hybridse.report.utterances import Shown
-from espnet_hybridse.scoring.table import cells_of
 
 TEMPLATE = "page.html.j2"
-
-
-@dataclass(frozen=True)
-class Table:
-    """Head and rows of text; `links` maps a cell of the first column to a place in the page."""
-
-    head: list[str]
-    rows: list[list[str]]
-    links: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, markdown: str, links: dict[str, str] | None = None) -> "Table":
-        """A Markdown table as this package writes it."""
-        lines = [row for row in markdown.splitlines() if row.startswith("| ")]
-        cells = [[cell.strip(" *") for cell in cells_of(row)] for row in lines]
-        return cls(cells[0], cells[2:], links or {})
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 from espnet_hybridse.fileio.audio import BadAudio, read_audio, write_audio
 from espnet_hybridse.fileio.lists import PathLike
 from espnet_hybridse.fileio.pictures import plot_utterance
+from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.report.figures import Figure, data_uri
-from espnet_hybridse.scoring.do_no_harm import read_scored, settings
-from espnet_hybridse.scoring.table import System
+from espnet_hybridse.scoring.do_no_harm import read_scored
+from espnet_hybridse.scoring.table import System, settings
 
 CLEAN = "Clean"
 
@@ -33,8 +34,7 @@ class Shown:
     facts: str
     figure: Figure
     players: list[Player]
-    head: list[str]
-    rows: list[list[str]]
+    scores: Table
 
 
 def signals(out_dirs: Mapping[str, PathLike]) -> dict[str, dict[str, str]]:
@@ -102,8 +102,7 @@ def show_utterance(
         ", ".join(part for part in (facts, f"{fs} Hz") if part),
         Figure(data_uri(picture), alt, f"{', '.join(found)}, 80 dB", wide=False),
         players,
-        ["System", *columns],
-        rows,
+        Table(["System", *columns], rows),
     )
 
 

@@ -3,14 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from espnet_hybridse.fileio.lists import ListError, PathLike
+from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.scoring.table import (
     Statistics,
     System,
     columns_of,
-    header,
-    line,
     read_systems,
-    show,
     statistics,
     title,
 )
@@ -77,19 +75,16 @@ def breakdown(systems: Sequence[System], uids: set[str]) -> Statistics:
 
 def breakdown_tables(
     out_dirs: Mapping[str, PathLike], meta: PathLike | None = None
-) -> Iterator[tuple[str, str]]:
-    """Yield (kind, Markdown table): a row a group and system, a column a metric."""
+) -> Iterator[tuple[str, Table]]:
+    """Yield (kind, table): a row a group and system, a column a metric."""
     systems = read_systems(out_dirs)
     columns = columns_of(systems)
     for kind, table in groups_of(systems, meta).items():
-        lines = header([kind, "utterances", "System", *map(title, columns)])
+        rows = []
         for name, uids in table.items():
             found = breakdown(systems, uids)
             for i, system in enumerate(found.systems):
-                texts = [
-                    show(column, found.cells[column][system]) if column in found.cells else "–"
-                    for column in columns
-                ]
+                texts = [found.shown(c, system) if c in found.cells else "–" for c in columns]
                 first = ["" if i else name, "" if i else str(len(uids))]
-                lines.append(line([*first, system, *texts]))
-        yield kind, "\n".join(lines)
+                rows.append([*first, system, *texts])
+        yield kind, Table([kind, "utterances", "System", *map(title, columns)], rows)

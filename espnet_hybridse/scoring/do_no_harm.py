@@ -1,6 +1,5 @@
 """Do no harm: which utterances a system made worse than they were, and by how much."""
 
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -11,11 +10,13 @@ import numpy as np
 
 from espnet_hybridse.fileio.audio import BadAudio
 from espnet_hybridse.fileio.lists import ListError, PathLike, read_list
+from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.scoring.metrics.registry import METRICS
-from espnet_hybridse.scoring.table import System, columns_of, header, line, read_systems
+from espnet_hybridse.scoring.table import MARK, System, columns_of, read_systems, settings
 
 BASELINE = "Noisy"
 PREFERRED = "PESQ"
+NONE = "None was made worse."
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def changes(noisy: System, system: System, column: str) -> list[Change]:
     return sorted(found, key=lambda change: change.gain)
 
 
-def harm_table(out_dirs: Mapping[str, PathLike], baseline: str = BASELINE) -> str:
+def harm_table(out_dirs: Mapping[str, PathLike], baseline: str = BASELINE) -> Table:
     """Share of utterances that each system made worse than `baseline`, per metric, and by how much.
 
     In brackets stands the mean change of those that were made worse. An utterance that the
@@ -67,7 +68,7 @@ def harm_table(out_dirs: Mapping[str, PathLike], baseline: str = BASELINE) -> st
     systems = read_systems(out_dirs)
     noisy = baseline_of(systems, baseline)
     columns = columns_of(systems)
-    lines = header(["Worse than " + baseline, *columns])
+    rows = []
     for system in systems:
         if system is noisy:
             continue
@@ -77,9 +78,11 @@ def harm_table(out_dirs: Mapping[str, PathLike], baseline: str = BASELINE) -> st
             worse = [change for change in every if change.gain < 0]
             amounts = [change.after - change.before for change in worse if change.after is not None]
             amount = f" ({np.mean(amounts):+.2f})" if amounts else ""
-            shares.append(f"{100 * len(worse) / len(every):.1f} %{amount}" if every else "–")
-        lines.append(line([system.name, *shares]))
-    return "\n".join(lines)
+            mark = f" {MARK}" if column in system.in_loss else ""
+            share = f"{100 * len(worse) / len(every):.1f} %{amount}{mark}" if every else "–"
+            shares.append(share)
+        rows.append([system.name, *shares])
+    return Table(["Worse than " + baseline, *columns], rows)
 
 
 def main_column(columns: Sequence[str]) -> str:
@@ -92,23 +95,20 @@ def worst(noisy: System, system: System, column: str, count: int) -> list[Change
     return [change for change in changes(noisy, system, column) if change.gain < 0][:count]
 
 
-def worst_table(harmed: Sequence[Change], links: Mapping[str, str]) -> str:
-    """Harmed utterances as Markdown.
+def worst_table(harmed: Sequence[Change], links: Mapping[str, str]) -> Table:
+    """Harmed utterances, one a row.
 
     Args:
         links: uid -> where its spectrograms are.
     """
-    if not harmed:
-        return "None was made worse."
-    lines = header(["Utterance", "before", "after", "change"])
+    rows = []
     for change in harmed:
-        name = f"[{change.uid}]({links[change.uid]})" if change.uid in links else change.uid
         if change.after is None:
             after = ["failed", "–"]
         else:
             after = [f"{change.after:.3f}", f"{change.after - change.before:+.3f}"]
-        lines.append(line([name, f"{change.before:.3f}", *after]))
-    return "\n".join(lines)
+        rows.append([change.uid, f"{change.before:.3f}", *after])
+    return Table(["Utterance", "before", "after", "change"], rows, links)
 
 
 def worst_tables(
@@ -131,7 +131,8 @@ def worst_tables(
         uids = [change.uid for change in harmed]
         links = draw(out_dirs, system.name, baseline, uids, pictures) if pictures else {}
         title = f"### {system.name}: what it harmed most in {column}"
-        sections.append(f"{title}\n\n{worst_table(harmed, links)}")
+        table = worst_table(harmed, links).markdown() if harmed else NONE
+        sections.append(f"{title}\n\n{table}")
     return sections
 
 
@@ -158,11 +159,6 @@ def draw(
             continue
         links[uid] = f"{folder.name}/{file.name}"
     return links
-
-
-def settings(out_dir: PathLike) -> dict:
-    """What `score` was asked for; raises FileNotFoundError when it has not been here."""
-    return json.loads((Path(out_dir) / "scoring.json").read_text(encoding="utf-8"))
 
 
 def read_scored(scp: PathLike) -> dict[str, str]:

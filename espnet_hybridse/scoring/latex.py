@@ -1,25 +1,12 @@
-"""The results table in LaTeX, as in a paper."""
+"""The results table as in a paper."""
 
+from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.scoring.metrics.registry import METRICS
-from espnet_hybridse.scoring.table import Statistics
-
-SPECIAL = {letter: "\\" + letter for letter in "&%_#${}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "|": r"\textbar{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}
-
-
-def escape(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return "".join(SPECIAL.get(letter, letter) for letter in text)
+from espnet_hybridse.scoring.table import MARK, Statistics, title
 
 
 def latex_table(found: Statistics, caption: str, best_from: int = 1) -> str:
-    r"""A `table` of `booktabs` rules: a row a system, the best mean of each column in bold.
+    """A `table` of `booktabs` rules: a row a system, the best mean of each column in bold.
 
     Accuracies and similarities that end at 1 have two decimals, CAcc is in percent: as in the
     paper's Table 1.
@@ -27,38 +14,18 @@ def latex_table(found: Statistics, caption: str, best_from: int = 1) -> str:
     Args:
         best_from: the first row that can be the best; 1 leaves out the unprocessed input.
     """
-    columns = list(found.cells)
-    arrows = [r"$\uparrow$" if METRICS[c].higher_is_better else r"$\downarrow$" for c in columns]
-    names = [escape(name + (" (%)" if percent(name) else "")) for name in columns]
-    heads = [f"{name} {arrow}" for name, arrow in zip(names, arrows, strict=True)]
-    rows = [" & ".join(["Method", *heads])]
-    texts: dict[str, list[str]] = {system: [] for system in found.systems}
-    for column in columns:
+    rows = [[system] for system in found.systems]
+    bold, first = set(), best_from if len(rows) > best_from else 0
+    for j, (column, cells) in enumerate(found.cells.items(), 1):
         scale = 100 if percent(column) else 1
-        shown = {s: round(scale * cell.mean, 2) for s, cell in found.cells[column].items()}
-        rivals = [shown[s] for s in found.systems[best_from:]] or list(shown.values())
-        best = max(rivals) if METRICS[column].higher_is_better else min(rivals)
-        for i, system in enumerate(found.systems):
-            text = f"{shown[system]:.2f}"
-            wins = shown[system] == best and (i >= best_from or len(found.systems) == 1)
-            texts[system].append(rf"\textbf{{{text}}}" if wins else text)
-    rows += [" & ".join([escape(system), *cells]) for system, cells in texts.items()]
-    body = [rf"{rows[0]} \\", r"\midrule", *(rf"{row} \\" for row in rows[1:])]
-    return "\n".join(
-        [
-            r"% needs \usepackage{booktabs}",
-            r"\begin{table}[t]",
-            r"\centering",
-            rf"\caption{{{escape(caption)}}}",
-            rf"\begin{{tabular}}{{l{'c' * len(columns)}}}",
-            r"\toprule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+        shown = [round(scale * cells[system].mean, 2) for system in found.systems]
+        best = (max if METRICS[column].higher_is_better else min)(shown[first:])
+        for i, (system, value) in enumerate(zip(found.systems, shown, strict=True)):
+            rows[i].append(f"{value:.2f}{MARK if column in found.in_loss[system] else ''}")
+            if value == best and i >= first:
+                bold.add((i, j))
+    names = [title(c).replace(c, c + " (%)") if percent(c) else title(c) for c in found.cells]
+    return Table(["Method", *names], rows).latex(caption, bold)
 
 
 def percent(column: str) -> bool:

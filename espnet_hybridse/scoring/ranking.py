@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from espnet_hybridse.fileio.lists import PathLike
+from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.scoring.metrics.metric import CATEGORIES
 from espnet_hybridse.scoring.metrics.registry import METRICS
-from espnet_hybridse.scoring.table import header, line, read_systems, statistics
+from espnet_hybridse.scoring.table import read_systems, statistics
 
 SAME = 9
 """Means are compared to so many decimals: beyond are the errors of summing."""
@@ -61,8 +62,10 @@ def ranked_columns(columns: Sequence[str], stand_ins: bool) -> list[str]:
     return chosen
 
 
-def rank_table(out_dirs: Mapping[str, PathLike], stand_ins: bool = False) -> str:
-    """{system: out_dir} -> Markdown table of the ranking, best first, and what it counts.
+def rank_table(
+    out_dirs: Mapping[str, PathLike], stand_ins: bool = False
+) -> tuple[Table, list[str]]:
+    """{system: out_dir} -> the ranking, best first, and sentences that say what it counts.
 
     Raises:
         ValueError: fewer than two systems, or no column that the challenge ranks by.
@@ -79,13 +82,15 @@ def rank_table(out_dirs: Mapping[str, PathLike], stand_ins: bool = False) -> str
         )
     means = {c: {s: cell.mean for s, cell in found.cells[c].items()} for c in columns}
     categories, overall, places = rank(means)
-    lines = header(["Place", "System", *categories, "overall"])
+    rows = []
     for system in sorted(places, key=lambda name: (places[name], overall[name])):
         ranks = [f"{values[system]:.2f}" for values in categories.values()]
-        lines.append(line([str(places[system]), system, *ranks, f"{overall[system]:.3f}"]))
+        rows.append([str(places[system]), system, *ranks, f"{overall[system]:.3f}"])
+    counted = [f"Counted: {', '.join(columns)}. Mean ranks, 1 is the best."]
     official = [name for name, metric in METRICS.items() if metric.official]
-    lines += ["", f"Counted: {', '.join(columns)}. Mean ranks, 1 is the best."]
-    absent = [name for name in official if name not in columns]
-    if absent:
-        lines.append(f"The challenge counts these too: {', '.join(absent)}.")
-    return "\n".join(lines)
+    if absent := [name for name in official if name not in columns]:
+        counted.append(f"The challenge counts these too: {', '.join(absent)}.")
+    trained = {c for s in found.systems for c in found.in_loss[s]} & set(columns)
+    if trained:
+        counted.append(f"In a loss of one of the systems: {', '.join(sorted(trained))}.")
+    return Table(["Place", "System", *categories, "overall"], rows), counted

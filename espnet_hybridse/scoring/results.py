@@ -11,7 +11,7 @@ from pathlib import Path
 import espnet_hybridse
 from espnet_hybridse.fileio.lists import PathLike, atomic_path
 from espnet_hybridse.scoring.metrics.registry import METRICS
-from espnet_hybridse.scoring.table import System, columns_of, read_systems
+from espnet_hybridse.scoring.table import MARK, System, columns_of, read_systems
 
 
 def write_results(path: PathLike, tables: Sequence[str], facts: Mapping[str, object]) -> None:
@@ -31,6 +31,12 @@ def notes(out_dirs: Mapping[str, PathLike]) -> str:
     shown = columns_of(systems)
     lines = ["± is half the width of the 95 % bootstrap interval of the mean over utterances.", ""]
     lines += [f"- {name}: {METRICS[name].source}, {METRICS[name].rate}" for name in shown]
+    for system in systems:
+        if trained := [name for name in METRICS if name in system.in_loss]:
+            lines.append(
+                f"- {MARK} {system.name}: {', '.join(trained)} was in its training's loss and is "
+                "no judge of it"
+            )
     absent = _absent(out_dirs, systems, shown)
     lines += [f"- no column {name}: {why}" for name, why in absent.items()]
     for system in systems:

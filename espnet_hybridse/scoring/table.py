@@ -1,5 +1,6 @@
-"""Scored systems and the results table, as Markdown."""
+"""Scored systems, their means with intervals, and the results table."""
 
+import json
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,14 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from espnet_hybridse.fileio.lists import PathLike
+from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.scoring.metrics.metric import CATEGORIES
 from espnet_hybridse.scoring.metrics.registry import METRICS
 from espnet_hybridse.scoring.rows import Row, read_quarantine, read_rows
 
 REPLICATES = 1000
 SEED = 0
-BAR = r"\|"
-"""How Markdown writes a `|` that is part of a cell."""
+MARK = "†"
+"""Stands behind a value whose column was in a loss of its system: no judge of it."""
+SETTINGS = "scoring.json"
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class System:
     name: str
     rows: dict[str, Row]
     quarantined: dict[str, str]
+    in_loss: frozenset[str] = frozenset()
+    """Columns that the system was trained on, as `hybridse score --model` found them."""
 
     @classmethod
     def read(cls, name: str, out_dir: PathLike) -> "System":
@@ -34,12 +39,15 @@ class System:
             parts = any(Path(out_dir).glob("scores.*of*.jsonl"))
             how = "again without --split, which merges what array jobs did" if parts else "first"
             raise FileNotFoundError(f"{name}: no scores in {path}; run 'hybridse score' {how}")
-        return cls(name, rows, read_quarantine(Path(out_dir) / "quarantine.tsv"))
+        asked = settings(out_dir) if (Path(out_dir) / SETTINGS).is_file() else {}
+        quarantined = read_quarantine(Path(out_dir) / "quarantine.tsv")
+        return cls(name, rows, quarantined, frozenset(asked.get("in_loss", ())))
 
     def only(self, uids: Container[str]) -> "System":
         """The same system on some of the utterances."""
         rows = {uid: row for uid, row in self.rows.items() if uid in uids}
-        return System(self.name, rows, {u: r for u, r in self.quarantined.items() if u in uids})
+        quarantined = {u: r for u, r in self.quarantined.items() if u in uids}
+        return System(self.name, rows, quarantined, self.in_loss)
 
     def holds(self) -> str:
         """What there is of it, in a few words."""
@@ -61,6 +69,11 @@ class System:
         return {u for u, row in self.rows.items() if column in row["scores"]} | set(
             self.quarantined
         )
+
+
+def settings(out_dir: PathLike) -> dict:
+    """What `score` was asked for; raises FileNotFoundError when it has not been here."""
+    return json.loads((Path(out_dir) / SETTINGS).read_text(encoding="utf-8"))
 
 
 def read_systems(out_dirs: Mapping[str, PathLike]) -> list[System]:
@@ -123,6 +136,13 @@ class Statistics:
     """Column -> system -> mean over the utterances that all systems have."""
     counts: dict[str, int]
     """Column -> how many utterances those are."""
+    in_loss: dict[str, frozenset[str]]
+    """System -> columns that it was trained on."""
+
+    def shown(self, column: str, system: str) -> str:
+        """A cell of the table, marked where the column was in a loss of the system."""
+        text = show(column, self.cells[column][system])
+        return f"{text} {MARK}" if column in self.in_loss[system] else text
 
 
 def statistics(systems: Sequence[System]) -> Statistics:
@@ -138,10 +158,11 @@ def statistics(systems: Sequence[System]) -> Statistics:
             weights = [system.rows[uid]["weights"].get(column, 1) for uid in uids]
             mean = mean_and_interval([values[uid] for uid in uids], weights)
             table[column][system.name] = Cell(*mean)
-    return Statistics([system.name for system in systems], table, counts)
+    in_loss = {system.name: system.in_loss for system in systems}
+    return Statistics(list(in_loss), table, counts, in_loss)
 
 
-def results_table(out_dirs: Mapping[str, PathLike]) -> str:
+def results_table(out_dirs: Mapping[str, PathLike]) -> Table:
     """{system: out_dir} -> means with 95 % intervals, over utterances common to all systems.
 
     Raises:
@@ -156,11 +177,9 @@ def results_table(out_dirs: Mapping[str, PathLike]) -> str:
             f"no metric has a value for the same utterance in every system ({has}); score them "
             "with the same lists and --metrics"
         )
-    lines = header(["System", *map(title, found.cells)])
-    for system in found.systems:
-        lines.append(line([system, *(show(c, cells[system]) for c, cells in found.cells.items())]))
-    lines.append(line(["*utterances*", *map(str, found.counts.values())]))
-    return "\n".join(lines)
+    rows = [[name, *(found.shown(c, name) for c in found.cells)] for name in found.systems]
+    rows.append(["utterances", *map(str, found.counts.values())])
+    return Table(["System", *map(title, found.cells)], rows)
 
 
 def show(column: str, cell: Cell) -> str:
@@ -173,19 +192,3 @@ def show(column: str, cell: Cell) -> str:
 def title(column: str) -> str:
     """The column's name and which way is better."""
     return f"{column} {'↑' if METRICS[column].higher_is_better else '↓'}"
-
-
-def header(cells: Sequence[str]) -> list[str]:
-    """The first two lines of a Markdown table: text to the left, numbers to the right."""
-    return [line(cells), line([":--", *["--:"] * (len(cells) - 1)])]
-
-
-def line(cells: Sequence[str]) -> str:
-    """One line of a Markdown table; a `|` inside a cell does not end it."""
-    return f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |"
-
-
-def cells_of(row: str) -> list[str]:
-    """The cells of what `line` wrote."""
-    inner = row.removeprefix("| ").removesuffix(" |")
-    return [cell.replace(BAR, "|") for cell in inner.split(" | ")]

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 
-from espnet_hybridse.scoring.metrics.character_accuracy import CAccWhisper
+from espnet_hybridse.scoring.metrics.character_accuracy import CAccOwsm, CAccWhisper
 from espnet_hybridse.scoring.metrics.composite import Composite
 from espnet_hybridse.scoring.metrics.distillmos import DistillMos
 from espnet_hybridse.scoring.metrics.dnsmos import Dnsmos
@@ -14,14 +14,12 @@ from espnet_hybridse.scoring.metrics.lsd import Lsd
 from espnet_hybridse.scoring.metrics.mcd import Mcd
 from espnet_hybridse.scoring.metrics.metric import Metric
 from espnet_hybridse.scoring.metrics.nisqa import Nisqa
-from espnet_hybridse.scoring.metrics.owsm import CAccOwsm
 from espnet_hybridse.scoring.metrics.pesq import Pesq
 from espnet_hybridse.scoring.metrics.phoneme_similarity import PhonemeSimilarity
 from espnet_hybridse.scoring.metrics.plcmos import PlcMos
-from espnet_hybridse.scoring.metrics.rawnet import SpkSim
 from espnet_hybridse.scoring.metrics.scoreq import Scoreq
 from espnet_hybridse.scoring.metrics.si_sdr import SiSdr
-from espnet_hybridse.scoring.metrics.speaker_similarity import SpkSimResemblyzer
+from espnet_hybridse.scoring.metrics.speaker_similarity import SpkSim, SpkSimResemblyzer
 from espnet_hybridse.scoring.metrics.speechbertscore import SpeechBertScore
 from espnet_hybridse.scoring.metrics.utmos import Utmos
 

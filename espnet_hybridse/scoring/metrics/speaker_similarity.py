@@ -1,4 +1,4 @@
-"""Speaker similarity with Resemblyzer, a stand-in for the challenge's RawNet3."""
+"""Speaker similarity with the challenge's RawNet3, and with Resemblyzer, its stand-in."""
 
 import warnings
 from functools import cached_property
@@ -6,7 +6,33 @@ from functools import cached_property
 import numpy as np
 
 from espnet_hybridse.fileio.assets import RESEMBLYZER, resemblyzer_weights
+from espnet_hybridse.scoring.metrics.espnet_models import EspnetMetric, load_packed
 from espnet_hybridse.scoring.metrics.metric import Metric, MetricFailed
+
+
+class SpkSim(EspnetMetric):
+    """Cosine between the speaker embeddings of the enhanced and the clean file."""
+
+    key = name = "SpkSim"
+    category = "task-dependent"
+    official = True
+    needs_reference = True
+    rate = "16 kHz"
+    range = (-1.0, 1.0)
+    model_id = "espnet/voxcelebs12_rawnet3"
+    source = "espnet/voxcelebs12_rawnet3"
+    extra = "official"
+    modules = (*EspnetMetric.modules, "asteroid_filterbanks")
+
+    def load(self, weights, device):
+        from espnet2.bin.spk_inference import Speech2Embedding
+
+        return load_packed(Speech2Embedding, weights, device=device)
+
+    def compute(self, inf, ref, fs, context):
+        embed = self.model(context.setup)
+        mine, clean = (embed(context.at_16k(w, fs)).double().cpu().numpy()[0] for w in (inf, ref))
+        return float(mine @ clean / np.linalg.norm(mine) / np.linalg.norm(clean))
 
 
 class SpkSimResemblyzer(Metric):
