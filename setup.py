@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 HERE = Path(__file__).parent
 MODEL = "egs/mini/enh1/pretrained/mini"
 VERSION = re.search(
-    r'__version__ = "([^"]+)"', (HERE / "espnet_hybridse/__init__.py").read_text()
+    r'__version__ = "([^"]+)"', (HERE / "espnet_hybridse/runtime/version.py").read_text()
 ).group(1)
 
 CORE = [

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence
 import torch
 
 from benchmarks.machine import describe
-from espnet_hybridse.cli.device import device_of
+from espnet_hybridse.cli.arguments import device_of
 from espnet_hybridse.fileio.lists import write_json
 from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.training.config import ConfigError, check_arguments, read_yaml
@@ -107,7 +107,7 @@ def run_script(
     add_arguments(parser)
     args = parser.parse_args(argv)
     try:
-        device = device_of(args.device)
+        device = torch.device(device_of(args.device))
         if args.threads:
             torch.set_num_threads(args.threads)
         return report_of(args, device)

@@ -58,7 +58,7 @@ def run(
     rows = []
     cases = [(dtype, batch) for dtype in dtypes for batch in batches]
     for dtype, batch in tqdm(cases, desc="whole branch", leave=False):
-        loaded = LoadedModel(model, config, Path())
+        loaded = LoadedModel(model, config)
         enhancer = Enhancer(loaded, str(device), batch=batch, decode_dtype=dtype)
         enhancer(audio[:fs].numpy(), fs)
         with _stopwatch(model.separator, device) as parts:

@@ -23,8 +23,7 @@ from espnet_hybridse.generative.decode_weights import DTYPES
 from espnet_hybridse.inference.enhancer import Enhancer
 from espnet_hybridse.inference.files.jobs import Job
 from espnet_hybridse.inference.files.one_file import enhance_file
-from espnet_hybridse.model.find import BRANCH_NAMES
-from espnet_hybridse.model.loading import load_model
+from espnet_hybridse.model.branch import BRANCHES
 from espnet_hybridse.runtime.workers import worker_pool
 from espnet_hybridse.training.config import read_yaml
 
@@ -86,8 +85,8 @@ def _enhance(folder: str, minutes: float, settings: Settings) -> dict[str, Any]:
     source, target = (Path(folder) / f"{name}.wav" for name in ("in", "out"))
     frames = write_noise(source, minutes * 60, settings.fs)
     options = {"decode_dtype": settings.decode_dtype} if settings.branch != "disc" else {}
-    enhancer = Enhancer(
-        load_model(Path(folder) / settings.branch),
+    enhancer = Enhancer.from_pretrained(
+        Path(folder) / settings.branch,
         segment_s=settings.segment_s,
         batch=settings.batch,
         **options,
@@ -134,12 +133,12 @@ Read, enhanced and written by a process of its own, on CPU, with random weights;
 bytes) is all that the process held: Python, PyTorch, weights and audio."""
 
 
-FILES = {"disc": "train_disc.yaml", "gen": "train_gen.yaml", "hybrid": "train_fusion.yaml"}
+FILES = {branch.name: branch.config for branch in reversed(BRANCHES.values())}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", nargs="+", default=["mini"], help="folders of conf/")
-    parser.add_argument("--branch", choices=BRANCH_NAMES, default="hybrid")
+    parser.add_argument("--branch", choices=BRANCHES, default="hybrid")
     parser.add_argument("--minutes", nargs="+", type=float, default=[1.0, 10.0], metavar="M")
     parser.add_argument("--whole", type=float, default=1.0, metavar="M",
                         help="minutes to enhance in one piece as well; 0: none")  # fmt: skip

@@ -9,8 +9,8 @@ from typing import Dict
 
 import torch
 
-from espnet_hybridse import __version__
 from espnet_hybridse.runtime.processor import processor
+from espnet_hybridse.runtime.version import __version__
 
 MATTERS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 

@@ -8,7 +8,7 @@ import torch
 import yaml
 from torch import nn
 
-from espnet_hybridse.model.loading import BUILT_FROM
+from espnet_hybridse.model.build import BUILT_FROM
 
 
 def build(config: Mapping[str, Any], folder: Path) -> nn.Module:

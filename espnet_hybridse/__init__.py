@@ -1,6 +1,6 @@
 """espnet_hybridse: hybrid discriminative and generative speech enhancement, as an ESPnet plugin."""
 
-__version__ = "0.1.0"
+from espnet_hybridse.runtime.version import __version__ as __version__
 
 
 def register() -> None:

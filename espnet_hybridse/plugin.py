@@ -1,26 +1,52 @@
-"""Names of this package in ESPnet's own tables of choices."""
+"""Every network, loss and preprocessor of this package, by the names that ESPnet gives them."""
 
-from typing import Dict
+import importlib
+from collections.abc import Mapping
 
-from espnet2.tasks import enh
-from espnet2.train.class_choices import ClassChoices
+from espnet_hybridse.model.build import espnet_class
 
-from espnet_hybridse.data.dynamic import UrgentDynamicPreprocessor
-from espnet_hybridse.data.preprocessor import HybridPreprocessor
-from espnet_hybridse.discriminative.tfgridnet_bands import TFGridNetBands
-from espnet_hybridse.discriminative.tfgridnet_sfi import TFGridNetSFI
-from espnet_hybridse.fusion.uses_fusion import USESFusion
-from espnet_hybridse.generative.ar_refiner import ARRefiner
-from espnet_hybridse.losses.compressed import CompressedSpectrumLoss
-from espnet_hybridse.losses.estoi import ESTOILoss
-from espnet_hybridse.losses.mr_stft import MultiResolutionSTFTLoss
-from espnet_hybridse.losses.pmsqe import PMSQE
-from espnet_hybridse.losses.regression import RegressionLoss
-from espnet_hybridse.losses.time_l1 import TimeL1
-from espnet_hybridse.losses.token_nll import TokenNLL
-from espnet_hybridse.sqa.loss import SQALoss
+SEPARATORS = {
+    "tfgridnet_sfi": "espnet_hybridse.discriminative.tfgridnet_sfi:TFGridNetSFI",
+    "tfgridnet_bands": "espnet_hybridse.discriminative.tfgridnet_bands:TFGridNetBands",
+    "ar_refiner": "espnet_hybridse.generative.ar_refiner:ARRefiner",
+    "uses_fusion": "espnet_hybridse.fusion.uses_fusion:USESFusion",
+}
+CRITERIONS = {
+    "compressed": "espnet_hybridse.losses.compressed:CompressedSpectrumLoss",
+    "mr_stft": "espnet_hybridse.losses.mr_stft:MultiResolutionSTFTLoss",
+    "l1_masked": "espnet_hybridse.losses.time_l1:TimeL1",
+    "pmsqe": "espnet_hybridse.losses.pmsqe:PMSQE",
+    "estoi": "espnet_hybridse.losses.estoi:ESTOILoss",
+    "regression": "espnet_hybridse.losses.regression:RegressionLoss",
+    "sqa": "espnet_hybridse.sqa.loss:SQALoss",
+    "token_nll": "espnet_hybridse.losses.token_nll:TokenNLL",
+}
+PREPROCESSORS = {
+    "hybridse": "espnet_hybridse.data.preprocessor:HybridPreprocessor",
+    "urgent_dynamic": "espnet_hybridse.data.dynamic:UrgentDynamicPreprocessor",
+}
+TABLES = {"separator": SEPARATORS, "criterion": CRITERIONS, "preprocessor": PREPROCESSORS}
+"""Places instead of classes: who enhances needs one network, not all of them and their losses."""
 
-PREPROCESSORS = {"hybridse": HybridPreprocessor, "urgent_dynamic": UrgentDynamicPreprocessor}
+
+def find_class(kind: str, name: str) -> type:
+    """Return one class of this package, or else ESPnet's, without importing any other.
+
+    Args:
+        kind: "encoder", "separator", "decoder", "criterion" or "preprocessor".
+        name: in a configuration.
+
+    Raises:
+        ValueError: neither knows the name.
+    """
+    place = TABLES.get(kind, {}).get(name)
+    return espnet_class(kind, name) if place is None else load(place)
+
+
+def load(place: str) -> type:
+    """Import "module:class"."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def register() -> None:
@@ -32,33 +58,15 @@ def register() -> None:
         TypeError: a class is not of the type ESPnet's table holds.
         ValueError: the name already belongs to another class.
     """
-    add_choices(
-        enh.separator_choices,
-        {
-            "tfgridnet_sfi": TFGridNetSFI,
-            "tfgridnet_bands": TFGridNetBands,
-            "ar_refiner": ARRefiner,
-            "uses_fusion": USESFusion,
-        },
-    )
-    add_choices(
-        enh.criterion_choices,
-        {
-            "compressed": CompressedSpectrumLoss,
-            "mr_stft": MultiResolutionSTFTLoss,
-            "l1_masked": TimeL1,
-            "pmsqe": PMSQE,
-            "estoi": ESTOILoss,
-            "regression": RegressionLoss,
-            "sqa": SQALoss,
-            "token_nll": TokenNLL,
-        },
-    )
-    add_choices(enh.preprocessor_choices, PREPROCESSORS)
+    from espnet2.tasks import enh
+
+    for kind, places in TABLES.items():
+        classes = {name: load(place) for name, place in places.items()}
+        add_choices(getattr(enh, f"{kind}_choices"), classes)
 
 
-def add_choices(choices: ClassChoices, classes: Dict[str, type]) -> None:
-    """Add `classes` to one table. ESPnet checks types only when it builds the table itself."""
+def add_choices(choices, classes: Mapping[str, type]) -> None:
+    """Add `classes` to one of ESPnet's ClassChoices, which checks types only when it is made."""
     for name, cls in classes.items():
         if choices.base_type is not None and not issubclass(cls, choices.base_type):
             raise TypeError(

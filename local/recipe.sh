@@ -251,11 +251,6 @@ if wanted 10 "scores"; then
     score "${model}/scores_${test_set}" "${model}/enhanced_${test_set}/spk1.scp"
   done
   hybridse score --table "${scores[@]}" --results "${expdir}/RESULTS_${tag}.md" --fact "${facts[@]}"
-  hybridse plot --out "${expdir}/losses_${tag}.png" --losses "${losses[@]}"
-  hybridse plot --out "${expdir}/spectrograms_${tag}.png" --spectrograms "Noisy=${test}/wav.scp" \
-    "Dis.=${expdir}/disc_${tag}/enhanced_${test_set}/spk1.scp" \
-    "Gen.=${expdir}/gen_${tag}/enhanced_${test_set}/spk1.scp" \
-    "Hybrid=${expdir}/hybrid_${tag}/enhanced_${test_set}/spk1.scp" "Clean=${test}/spk1.scp"
 fi
 
 if wanted 11 "report"; then

@@ -11,17 +11,18 @@ from typing import Dict, Iterator, List, Optional, TextIO
 
 import soundfile
 
-from espnet_hybridse.cli.device import device_of
+from espnet_hybridse.cli.arguments import device_of
 from espnet_hybridse.cli.standard_streams import STANDARD, from_input, to_output
 from espnet_hybridse.fileio.lists import atomic_path
 from espnet_hybridse.fusion.safety import FALLBACKS
 from espnet_hybridse.generative.decode_weights import DTYPES as DECODE_DTYPES
 from espnet_hybridse.inference.files.jobs import AUDIO_SUFFIXES, Job, plan_jobs, write_scp
-from espnet_hybridse.inference.files.many_files import WEIGHTS_STAMP, Summary, enhance_files
+from espnet_hybridse.inference.files.many_files import Summary, enhance_files
 from espnet_hybridse.inference.files.one_file import Result
 from espnet_hybridse.inference.network import DTYPES
-from espnet_hybridse.model.find import BRANCH_NAMES, model_folder
-from espnet_hybridse.model.loading import weight_files
+from espnet_hybridse.model.branch import BRANCHES
+from espnet_hybridse.model.files import WEIGHTS_STAMP
+from espnet_hybridse.model.find import find_model
 
 EXIT_CODES = (
     "Exit codes: 0: at least one file is enhanced or was there already, bad ones are in "
@@ -53,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         help="folder, zip or OWNER/NAME of a trained model; else the small one of the repository",
     )
-    parser.add_argument("--branch", choices=BRANCH_NAMES, help="of a hybrid; else the hybrid")
+    parser.add_argument("--branch", choices=BRANCHES, help="of a hybrid; else the hybrid")
     parser.add_argument("--nj", type=int, default=1, help="processes")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or cuda:N")
     parser.add_argument(
@@ -128,9 +129,9 @@ def checked_run(args: argparse.Namespace) -> int:
     known = soundfile.available_subtypes()
     if args.subtype is not None and args.subtype.upper() not in known:
         raise ValueError(f"--subtype {args.subtype} is not one of {', '.join(known)}")
-    args.device = str(device_of(args.device))
-    args.model = model_folder(args.model, args.branch)
-    weights = weight_files(args.model)
+    args.device = device_of(args.device)
+    args.model = find_model(args.model, args.branch)
+    weights = args.model.all_weights()
     try:
         if STANDARD in (args.source, args.out):
             with from_input(args.source) as source, to_output(source, args) as out:

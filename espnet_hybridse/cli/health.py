@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
-from espnet_hybridse import __version__
+from espnet_hybridse.runtime.version import __version__
 
 CODECS = {"MP3": "MPEG_LAYER_III", "OGG": "VORBIS", "Ogg": "OPUS", "FLAC": "PCM_16"}
 ENCODERS = {"libmp3lame", "libopus"}

@@ -8,7 +8,7 @@ import select
 import sys
 from typing import List, Optional
 
-from espnet_hybridse import __version__
+from espnet_hybridse.runtime.version import __version__
 
 PIPE_CLOSED = 141
 """Exit code where the reader of standard output has gone: what a shell gives for SIGPIPE."""
@@ -26,9 +26,7 @@ VERBS = {
     "score": "stage 10: metrics per utterance and on average; ranking, published systems",
     "report": "stage 11: one page with tables, plots, spectrograms, masks and audio",
     "pack": "copy trained models into a folder, zips or a model hub's folder that travel",
-    "push": "send a packed model to a model hub",
     "submit": "make or check the challenge's zip",
-    "plot": "stage 10: loss curves, and spectrograms of one utterance",
 }
 
 

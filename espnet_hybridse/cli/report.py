@@ -67,7 +67,7 @@ def folders(words: list[str], example: str) -> dict[str, Path]:
 
 def look(args: argparse.Namespace, scores: dict[str, Path]):
     """What the hybrid does with its branches."""
-    from espnet_hybridse.cli.device import device_of
+    from espnet_hybridse.cli.arguments import device_of
     from espnet_hybridse.inference.enhancer import Enhancer
     from espnet_hybridse.report.hybrid import look_at_branches
     from espnet_hybridse.scoring.do_no_harm import BASELINE
@@ -80,6 +80,6 @@ def look(args: argparse.Namespace, scores: dict[str, Path]):
         clean = clean or (Path(known["ref_scp"]) if known["ref_scp"] else None)
     if wavs is None:
         raise ValueError("--model needs --wavs, or --scores Noisy=DIR, whose files it then takes")
-    enhancer = Enhancer.from_pretrained(args.model, device=str(device_of(args.device)))
+    enhancer = Enhancer.from_pretrained(args.model, device=device_of(args.device))
     wanted = (args.uids, args.pictures, args.max_utts)
     return look_at_branches(enhancer, wavs, clean, args.out, *wanted)

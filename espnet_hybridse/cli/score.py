@@ -114,12 +114,12 @@ def need(args: argparse.Namespace, otherwise: str) -> None:
 
 def options(args: argparse.Namespace) -> dict:
     """What the command line says about `score`."""
-    from espnet_hybridse.cli.device import device_of
+    from espnet_hybridse.cli.arguments import device_of
 
     names = ("metrics", "text", "utt2lang", "nj", "batch", "split")
     given = {name: getattr(args, name) for name in names}
     models = pairs(args.models, "--models LPS=DIR")
-    return {**given, "device": str(device_of(args.device)), "models": models}
+    return {**given, "device": device_of(args.device), "models": models}
 
 
 def run_peers(args: argparse.Namespace) -> dict[str, str]:

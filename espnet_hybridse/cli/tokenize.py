@@ -2,7 +2,7 @@
 
 import argparse
 
-from espnet_hybridse.cli.device import device_of
+from espnet_hybridse.cli.arguments import device_of
 from espnet_hybridse.tokens.extract import extract
 from espnet_hybridse.tokens.tokenizer import BACKENDS
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    print(extract(**{**vars(args), "device": str(device_of(args.device))}))
+    print(extract(**{**vars(args), "device": device_of(args.device)}))
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Sequence, Tuple
 
-from espnet_hybridse.cli.device import device_of
+from espnet_hybridse.cli.arguments import device_of
 from espnet_hybridse.fileio.lists import read_list
 from espnet_hybridse.sqa.config import SQAConfig
 from espnet_hybridse.sqa.rated import load_rated

@@ -1,9 +1,3 @@
-"""The discriminative branch; `TFGridNetSFI` is imported when it is first named."""
+"""The discriminative branch."""
 
-
-def __getattr__(name: str):
-    if name == "TFGridNetSFI":
-        from espnet_hybridse.discriminative.tfgridnet_sfi import TFGridNetSFI
-
-        return TFGridNetSFI
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+from espnet_hybridse.discriminative.tfgridnet_sfi import TFGridNetSFI as TFGridNetSFI

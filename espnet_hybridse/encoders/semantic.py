@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from espnet_hybridse.encoders.weights_hash import weights_sha256
 from espnet_hybridse.encoders.whisper import HOP, WhisperEncoder
+from espnet_hybridse.fileio import assets
 from espnet_hybridse.nn.batching import by_length, on_device, valid_mask
-from espnet_hybridse.tokens.manifest import weights_sha256
 
 WAVLM_DEFAULT = "microsoft/wavlm-base-plus"
 LEVEL = 0.05
@@ -205,8 +206,6 @@ class _Whisper(nn.Module):
 
     def __init__(self, model: str | None):
         super().__init__()
-        from espnet_hybridse.fileio import assets
-
         known = {"tiny.en": assets.whisper_tiny_en_dir, "base": assets.whisper_base_dir}
         name = model or "tiny.en"
         if name not in known and not (Path(name) / "model.bin").is_file():

@@ -1,4 +1,4 @@
-"""Pictures of a trained system: its loss curves and what it does to utterances."""
+"""Pictures of utterances: spectrograms of every signal, and the mask of a hybrid."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,31 +10,12 @@ import soundfile
 
 from espnet_hybridse.fileio.audio import open_audio
 from espnet_hybridse.fileio.lists import atomic_path, read_list
-from espnet_hybridse.training.curves import read_curves
 
 matplotlib.use("Agg")
 from matplotlib import mlab  # noqa: E402  (the backend comes first)
 from matplotlib import pyplot as plt  # noqa: E402
 
 FLOOR_DB = -80.0
-
-
-def plot_losses(experiments: Mapping[str, Path], out: Path) -> None:
-    """One panel an experiment: training and validation loss by epoch.
-
-    Args:
-        experiments: title -> folder with a train.log.
-        out: PNG to write.
-    """
-    figure, axes = plt.subplots(1, len(experiments), figsize=(4 * len(experiments), 3))
-    for axis, (title, folder) in zip(np.atleast_1d(axes), experiments.items(), strict=True):
-        curves = read_curves(folder / "train.log")
-        for mode in ("train", "valid"):
-            points = curves[mode].get("loss", [])
-            axis.plot(*np.array(points or [(0, np.nan)]).T, marker=".", label=mode)
-        axis.set(title=title, xlabel="epoch", ylabel="loss")
-        axis.legend()
-    save(figure, out)
 
 
 def plot_utterance(systems: Mapping[str, Union[str, Path]], uid: str, out: Path) -> None:

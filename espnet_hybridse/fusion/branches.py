@@ -2,12 +2,15 @@
 
 import threading
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 import torch
 from torch import nn
 
 from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.model.branch import GEN
+from espnet_hybridse.model.files import CONFIG
+from espnet_hybridse.model.loading import ModelLoader
 from espnet_hybridse.nn.spectrum import WINDOW_MS, istft, n_fft, rate_of, stft
 
 PIECES_AT_ONCE = 8
@@ -21,11 +24,11 @@ class FrozenBranch:
     train() calls.
 
     Args:
-        directory: of an experiment (`config.yaml` beside a `.pth`), or null for a missing branch.
+        loader: of the trained model, or None for a missing branch.
     """
 
-    def __init__(self, directory: Optional[str]):
-        self.directory = directory
+    def __init__(self, loader: Optional[ModelLoader]):
+        self.loader = loader
         self.separator: Optional[nn.Module] = None
         self.device = torch.device("cpu")
         self.decode_dtype: Optional[str] = None
@@ -33,7 +36,7 @@ class FrozenBranch:
         self._loading = threading.Lock()
 
     def __bool__(self) -> bool:
-        return self.directory is not None
+        return self.loader is not None
 
     @torch.no_grad()
     def enhance(self, spectrum: torch.Tensor) -> torch.Tensor:
@@ -48,7 +51,7 @@ class FrozenBranch:
         """The branch's separator, read from disk at the first call."""
         with self._loading:
             if self.separator is None:
-                separator = load_separator(self.directory)
+                separator = load_separator(self.loader)
                 decode_in(separator, self.decode_dtype)
                 self.separator, self.device = separator, torch.device("cpu")
         return self.separator
@@ -73,12 +76,12 @@ class JointBranch(nn.Module):
     its refiner and LM learn from the fusion's loss, the choice of tokens has no gradient.
 
     Args:
-        directory: of the experiment whose weights it starts from.
+        loader: of the trained model whose weights it starts from.
     """
 
-    def __init__(self, directory: str):
+    def __init__(self, loader: ModelLoader):
         super().__init__()
-        self.separator = load_separator(directory)
+        self.separator = load_separator(loader)
 
     def __bool__(self) -> bool:
         return True
@@ -95,31 +98,35 @@ class JointBranch(nn.Module):
         decode_in(self.separator, dtype)
 
 
-def band_of(directory: Optional[str]) -> Optional[int]:
-    """Rate in Hz up to whose half a trained generative branch gives a spectrum.
+def as_loader(place: Union[ModelLoader, str, Path, None]) -> Optional[ModelLoader]:
+    """Return what loads the model at `place`, which in a configuration is its folder.
 
-    None where there is no directory, or it holds no trained branch (yet).
+    A packed zip names the config.yaml in it, see :mod:`espnet_hybridse.release.espnet_zip`.
     """
-    from espnet_hybridse.model.loading import read_config
+    if place is None or isinstance(place, ModelLoader):
+        return place
+    path = Path(place)
+    return ModelLoader(path.parent if path.name == CONFIG else path)
 
-    if directory is None or not (_folder(directory) / "config.yaml").is_file():
+
+def band_of(loader: Optional[ModelLoader]) -> Optional[int]:
+    """Return the rate in Hz up to whose half a trained generative branch gives a spectrum.
+
+    None where there is no branch, or none in its folder (yet).
+    """
+    if loader is None:
         return None
-    conf = read_config(_folder(directory) / "config.yaml").get("separator_conf") or {}
+    try:
+        conf = loader.files.config["separator_conf"] or {}
+    except FileNotFoundError:
+        return None
     return RATES[-1] if conf.get("refiner_fs", 16000) == "native" else 16000
 
 
-def _folder(directory: str) -> Path:
-    """Of a branch; a packed zip names the config.yaml in it, see release.py."""
-    path = Path(directory)
-    return path.parent if path.name == "config.yaml" else path
-
-
-def load_separator(directory: str) -> nn.Module:
-    """The trained separator of an experiment; with its own encoder if that is on another grid."""
-    from espnet_hybridse.model.loading import load_model
-
-    loaded = load_model(_folder(directory))
-    if loaded.branch == "gen" or is_on_grid(loaded.config):
+def load_separator(loader: ModelLoader) -> nn.Module:
+    """Load the separator of a trained model; with its own encoder if that is on another grid."""
+    loaded = loader()
+    if loaded.branch is GEN or is_on_grid(loaded.config):
         return loaded.model.separator
     return OwnGrid(loaded.model)
 

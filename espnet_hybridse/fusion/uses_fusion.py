@@ -13,6 +13,7 @@ from espnet_hybridse.fusion.branches import (
     PIECES_AT_ONCE,
     FrozenBranch,
     JointBranch,
+    as_loader,
     band_of,
     generate,
 )
@@ -81,22 +82,22 @@ class USESFusion(TFGridNetV3):
         third: Optional[str] = None,
     ):
         nn.Module.__init__(self)
-        directories = {"disc": disc, "gen": gen}
+        loaders = {"disc": as_loader(disc), "gen": as_loader(gen)}
         for name in unfreeze:
-            if directories.get(name) is None:
+            if loaders.get(name) is None:
                 raise ValueError(
                     f"unfreeze={list(unfreeze)}: expected branches out of disc and gen whose "
-                    f"directories are given, but {name} is {directories.get(name)!r}"
+                    f"directories are given, but {name} is None"
                 )
         self.branches = {
-            name: JointBranch(directory) if name in unfreeze else FrozenBranch(directory)
-            for name, directory in directories.items()
+            name: JointBranch(loader) if name in unfreeze else FrozenBranch(loader)
+            for name, loader in loaders.items()
         }
         self.joint = nn.ModuleDict({name: self.branches[name] for name in unfreeze})
         self.set_safety(safety, safety_to)
-        self.third = FrozenBranch(third)
+        self.third = FrozenBranch(as_loader(third))
         self.inputs = (INPUTS if use_noisy else INPUTS[:2]) + ("third",) * (third is not None)
-        own_fs = band_of(gen)
+        own_fs = band_of(loaders["gen"])
         if None not in (gen_fs, own_fs) and gen_fs != own_fs:
             raise ValueError(
                 f"gen_fs={gen_fs} Hz, but {gen} works at {own_fs} Hz; set gen_fs: null"

@@ -9,18 +9,20 @@ import torch
 
 from espnet_hybridse.fileio.audio import RATES, nearest_rate
 from espnet_hybridse.inference.network import Network
-from espnet_hybridse.inference.segments import OverlapAdd
 from espnet_hybridse.inference.shared_gain import apply_gain, reference
 from espnet_hybridse.inference.stream import (
     Counted,
+    CrossFade,
     checked,
     checked_blocks,
     cut_pieces,
     exact_length,
     resample_blocks,
 )
-from espnet_hybridse.model.find import model_folder
+from espnet_hybridse.model.files import ModelFiles
+from espnet_hybridse.model.find import find_model
 from espnet_hybridse.model.loading import LoadedModel, load_model
+from espnet_hybridse.plugin import find_class
 
 Wav = Union[np.ndarray, torch.Tensor]
 
@@ -93,7 +95,7 @@ class Enhancer:
     @classmethod
     def from_pretrained(
         cls,
-        source: Union[str, Path, None] = None,
+        source: Union[ModelFiles, str, Path, None] = None,
         branch: Optional[str] = None,
         **kwargs,
     ) -> "Enhancer":
@@ -106,11 +108,11 @@ class Enhancer:
             branch: "hybrid", "disc" or "gen" of a model that has several; None takes the hybrid.
             kwargs: as the constructor's.
         """
-        return cls(load_model(model_folder(source, branch)), **kwargs)
+        return cls(load_model(find_model(source, branch), find_class), **kwargs)
 
     @property
     def loaded(self) -> LoadedModel:
-        """The model and its configuration."""
+        """Return the model and its configuration."""
         return self.network.loaded
 
     @property
@@ -192,9 +194,9 @@ class Enhancer:
     def _segments(self, blocks: Iterable[np.ndarray], fs: int) -> Iterator[np.ndarray]:
         """(C, T_i) blocks at a rate of the model -> finished (C, T_i) blocks."""
         segment, overlap = round(self.segment_s * fs), round(self.overlap_s * fs)
-        # OverlapAdd fades in the middle of what is shared; the rest of it is heard alone.
+        # CrossFade fades in the middle of what is shared; the rest of it is heard alone.
         shared = min(overlap + 2 * round(self.lookahead_s * fs), segment // 2)
-        joined = OverlapAdd(None, overlap)
+        joined = CrossFade(None, overlap)
         waiting: List[Tuple[int, np.ndarray]] = []
         for start, piece, last in cut_pieces(blocks, segment, shared):
             waiting.append((start, piece))
@@ -264,7 +266,7 @@ class Enhancer:
 
     def _hybrid(self, what: str) -> torch.nn.Module:
         if not hasattr(self.model.separator, "set_safety"):
-            raise ValueError(f"{what}: this model ({self.loaded.branch}) is no hybrid")
+            raise ValueError(f"{what}: this model ({self.loaded.branch.name}) is no hybrid")
         return self.model.separator
 
 

@@ -1,6 +1,7 @@
 """A trained model on a device: rows of samples in, rows of samples out, with less if it must."""
 
 import logging
+import resource
 import threading
 from typing import Iterator, List, Optional, Sequence, Tuple
 
@@ -8,12 +9,13 @@ import numpy as np
 import torch
 
 from espnet_hybridse.fileio.audio import fit_length
-from espnet_hybridse.inference.memory import device_lost, out_of_memory
-from espnet_hybridse.model.loading import LoadedModel, load_model
+from espnet_hybridse.model.loading import LoadedModel
 from espnet_hybridse.nn.spectrum import WINDOW_MS, n_fft
 
 LM_FS = 16000
 DTYPES = ("float32", "bfloat16", "auto")
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Unable to allocate")
+DEVICE_LOST = ("CUDA error", "cuDNN error", "CUBLAS_STATUS", "no CUDA-capable device")
 
 
 class Network:
@@ -71,7 +73,8 @@ class Network:
         if decode_dtype is not None:
             if not hasattr(self.model.separator, "decode_in"):
                 raise ValueError(
-                    f"decode_dtype={decode_dtype!r}: this model ({loaded.branch}) decodes no tokens"
+                    f"decode_dtype={decode_dtype!r}: this model ({loaded.branch.name}) decodes no "
+                    "tokens"
                 )
             self.model.separator.decode_in(decode_dtype)
 
@@ -131,7 +134,7 @@ class Network:
         logging.warning("%s fails: the CPU takes over from here (%s)", self.device, message)
         with self.lock:
             if self.device.type != "cpu":
-                self._place(load_model(self.loaded.weights.parent, self.loaded.weights), "cpu")
+                self._place(self.loaded.loader(), "cpu")
         return self._with_less(rows, fs)
 
     def _forward(self, rows: List[np.ndarray], fs: int) -> Iterator[np.ndarray]:
@@ -172,3 +175,26 @@ def padded_size(samples: int, fs: int) -> int:
     hop = n_fft(fs, WINDOW_MS["disc"]) // 2
     frames += frames * fs // 50 % hop > hop // 2
     return frames * fs // 50
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or numpy means that memory ran out, on whatever device."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in OUT_OF_MEMORY)
+    )
+
+
+def device_lost(error: BaseException) -> bool:
+    """Whether an error means that the GPU cannot be used any longer."""
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in DEVICE_LOST)
+
+
+def peak_gb() -> float:
+    """Largest resident memory of this process or of an ended worker so far, in GB."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(kind).ru_maxrss for kind in kinds) * 1024 / 1e9
+
+
+def peak_gpu_gb() -> float:
+    """Largest GPU memory of this process so far, in GB; 0 without a GPU."""
+    return torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_initialized() else 0.0

@@ -1,4 +1,4 @@
-"""Long audio as a stream: blocks of any size in, overlapping pieces of one size out."""
+"""Long audio as a stream: blocks in, overlapping pieces out, joined without an audible seam."""
 
 from typing import Iterable, Iterator, List, Optional, Tuple
 
@@ -12,9 +12,12 @@ MAX_CHANNELS = 64
 def cut_pieces(
     blocks: Iterable[np.ndarray], segment: int, overlap: int
 ) -> Iterator[Tuple[int, np.ndarray, bool]]:
-    """The pieces of :func:`plan_segments` without knowing the length beforehand.
+    """Cover audio of unknown length with overlapping pieces, all of one length.
 
-    Holds two pieces' samples at most, besides one block.
+    Each shares `overlap` samples with the next; the last one is moved back to end with the audio
+    and shares more, since a short rest would give the networks too little context. Audio that is
+    not longer than one piece is a single, shorter one. Two pieces' samples are held at most,
+    besides one block.
 
     Args:
         blocks: (C, T_i) each.
@@ -46,6 +49,79 @@ def cut_pieces(
         length = begin + held.shape[1]
         last = max(0, length - segment)
         yield last, held[:, last - begin :], True
+
+
+class CrossFade:
+    """Joins processed segments; holds one segment's samples, whatever the audio's length.
+
+    The two weights of the cross-fade sum to one at every sample (amplitudes, not powers: both
+    segments carry the same speech). Where neighbours share more than `overlap` samples, the fade
+    lies in the middle of the shared part, away from both edges, where context was missing.
+
+    Args:
+        length: of the whole audio, in samples; None while it is not known: set the attribute
+            `length` before the last segment is pushed.
+        overlap: length of the raised-cosine fade in samples; 0 puts the segments end to end.
+
+    Attributes:
+        done: samples returned so far; equals `length` once the last segment was pushed.
+
+    Raises:
+        ValueError: a negative overlap.
+    """
+
+    def __init__(self, length: Optional[int], overlap: int):
+        if overlap < 0:
+            raise ValueError(f"overlap={overlap} samples must not be negative")
+        self.length = length
+        self.overlap = overlap
+        self.done = 0
+        self._tail: Optional[np.ndarray] = None
+
+    def push(self, start: int, block: np.ndarray) -> np.ndarray:
+        """Add the segment (…, T) that begins at sample `start` of the audio.
+
+        Segments come in the order of :func:`cut_pieces`. Returns the samples (…, T') that no later
+        segment can change, possibly none; the last segment returns all that is left.
+
+        Raises:
+            ValueError: a gap before the segment, a segment out of order, or one past the end.
+        """
+        stop = start + block.shape[-1]
+        tail = block[..., :0] if self._tail is None else self._tail
+        end = self.done + tail.shape[-1]
+        length = stop if self.length is None else self.length
+        if not self.done <= start <= end < stop <= length:
+            raise ValueError(
+                f"segment {start}…{stop} does not fit: it must begin within {self.done}…{end} and "
+                f"end within {end + 1}…{length} samples; push segments in their order"
+            )
+        finished = tail[..., : start - self.done]
+        joined = self._join(tail[..., start - self.done :], block)
+        self.done = start
+        if stop == self.length:
+            finished = np.concatenate([finished, joined], axis=-1)
+            joined = joined[..., :0]
+            self.done = stop
+        self._tail = joined
+        return finished
+
+    def _join(self, old: np.ndarray, new: np.ndarray) -> np.ndarray:
+        """Cross-fade `old` (…, N), which ends within `new` (…, T), into `new`, N <= T."""
+        shared = old.shape[-1]
+        size = min(self.overlap, shared)
+        first = (shared - size) // 2
+        last = first + size
+        rising = fade_in(size).astype(new.dtype)
+        before, after = old[..., first:last], new[..., first:last]
+        # In this form equal samples come out unchanged to the last bit.
+        faded = before + rising * (after - before)
+        return np.concatenate([old[..., :first], faded, new[..., last:]], axis=-1)
+
+
+def fade_in(size: int) -> np.ndarray:
+    """Return rising weights (size,), symmetric: with their reverse they sum to one."""
+    return 0.5 - 0.5 * np.cos(np.pi * (np.arange(size) + 0.5) / max(size, 1))
 
 
 def resample_blocks(blocks: Iterable[np.ndarray], fs: int, target_fs: int) -> Iterator[np.ndarray]:

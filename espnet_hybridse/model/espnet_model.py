@@ -1,5 +1,6 @@
 """The ESPnet model of all branches: passes rate, lengths and tokens where stock ESPnet does not."""
 
+import argparse
 from collections.abc import Sequence
 
 import torch
@@ -7,9 +8,11 @@ from espnet2.enh.encoder.stft_encoder import STFTEncoder
 from espnet2.enh.espnet_model import ESPnetEnhancementModel
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 from espnet2.enh.loss.wrappers.abs_wrapper import AbsLossWrapper
+from espnet2.torch_utils.initialize import initialize
 
 from espnet_hybridse.losses.batch_info import BatchInfo
 from espnet_hybridse.losses.token_nll import TokenNLL
+from espnet_hybridse.model.build import FindClass, build_parts
 
 EXTRA_STREAMS = ("tokens", "tokens_lengths", "speech_disc", "speech_gen")
 Lengths = torch.Tensor | Sequence[int]
@@ -155,3 +158,39 @@ def _one_rate(utt2fs: Lengths) -> int:
     if len(rates) != 1:
         raise ValueError(f"one batch holds the rates {sorted(rates)} Hz; use iterator_type: task")
     return rates.pop()
+
+
+def build_training_model(
+    args: argparse.Namespace, separator_conf: dict, find_class: FindClass
+) -> HybridEnhancementModel:
+    """Build a model with its losses and initial weights, as ESPnet's task does.
+
+    Args:
+        args: of a training.
+        separator_conf: that of `args`, with what stands for a hybrid's branches in their place.
+        find_class: names to classes.
+
+    Raises:
+        ValueError: as of :func:`build_parts`.
+    """
+    parts = build_parts({**vars(args), "separator_conf": separator_conf}, find_class)
+    wrappers = []
+    for criterion in args.criterions or []:
+        conf = dict(criterion.get("conf") or {})
+        if criterion["name"] == "sqa" and conf.get("checkpoint") is None:
+            conf["checkpoint"] = getattr(args, "sqa_checkpoint", None)
+        loss = find_class("criterion", criterion["name"])(**conf)
+        wrapper = find_class("loss_wrapper", criterion["wrapper"])
+        wrappers.append(wrapper(criterion=loss, **criterion["wrapper_conf"]))
+    encoder, separator, decoder = parts
+    model = HybridEnhancementModel(
+        encoder=encoder,
+        separator=separator,
+        decoder=decoder,
+        mask_module=None,
+        loss_wrappers=wrappers,
+        **(getattr(args, "model_conf", None) or {}),
+    )
+    if getattr(args, "init", None) is not None:
+        initialize(model, args.init)
+    return model

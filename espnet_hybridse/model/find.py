@@ -1,9 +1,9 @@
 """Finding a model: a folder, a zip, the id on a model hub, or the one of the repository."""
 
 from pathlib import Path
-from typing import Optional, Union
 
-from espnet_hybridse.model.loading import BRANCHES, found_branches, read_config
+from espnet_hybridse.model.branch import BRANCHES, HYBRID
+from espnet_hybridse.model.files import CONFIG, ModelFiles
 from espnet_hybridse.model.unpack import unpack_model
 
 DEFAULT_MODEL = Path(__file__).parents[2] / "egs/mini/enh1/pretrained/mini"
@@ -11,12 +11,13 @@ DEFAULT_MODEL = Path(__file__).parents[2] / "egs/mini/enh1/pretrained/mini"
 INSTALLED_MODEL = Path(__file__).parents[1] / "pretrained/mini"
 """Where setup.py puts a copy of them when it installs anything but a checkout itself."""
 
-BRANCH_NAMES = ("hybrid", "gen", "disc")
 HUB_FILES = ("*.yaml", "*.json", "*.safetensors", "*.pth", "*.npz", "*.md")
 
 
-def model_folder(source: Union[str, Path, None] = None, branch: Optional[str] = None) -> Path:
-    """The folder (config.yaml beside weights) of a model.
+def find_model(
+    source: ModelFiles | str | Path | None = None, branch: str | None = None
+) -> ModelFiles:
+    """Find the files of a model.
 
     Args:
         source: a folder of one trained model; a folder or zip of `hybridse pack`, which holds
@@ -28,22 +29,38 @@ def model_folder(source: Union[str, Path, None] = None, branch: Optional[str] = 
         FileNotFoundError: there is no such model or no such branch.
         ValueError: a branch of another name, or an archive that is not one.
     """
-    if branch is not None and branch not in BRANCH_NAMES:
-        raise ValueError(f"branch={branch!r} is not one of {', '.join(BRANCH_NAMES)}")
+    if branch is not None and branch not in BRANCHES:
+        raise ValueError(f"branch={branch!r} is not one of {', '.join(BRANCHES)}")
+    if isinstance(source, ModelFiles):
+        return source if branch is None else _branch(source, branch)
     folder = _folder(source)
-    if not (folder / "config.yaml").is_file():
-        names = BRANCH_NAMES if branch is None else (branch,)
-        for name in names:
-            if (folder / name / "config.yaml").is_file():
-                return folder / name
-        raise FileNotFoundError(
-            f"{folder}: no trained weights of {' or '.join(names)}: neither a config.yaml nor such "
-            "a folder; name a model with --model"
-        )
-    return folder if branch is None else _branch_of(folder, branch)
+    if (folder / CONFIG).is_file():
+        files = ModelFiles.read(folder)
+        return files if branch is None else _branch(files, branch)
+    names = BRANCHES if branch is None else (branch,)
+    for name in names:
+        if (folder / name / CONFIG).is_file():
+            return ModelFiles.read(folder / name)
+    raise FileNotFoundError(
+        f"{folder}: no trained weights of {' or '.join(names)}: neither a config.yaml nor such "
+        "a folder; name a model with --model"
+    )
 
 
-def _folder(source: Union[str, Path, None]) -> Path:
+def _branch(files: ModelFiles, branch: str) -> ModelFiles:
+    """Return the model of `branch`, given a hybrid's or the branch's own."""
+    if files.branch.name == branch:
+        return files
+    if files.branch is HYBRID and branch in files.parts:
+        # The other branch may be missing: it is not needed.
+        return files.parts[branch]
+    raise FileNotFoundError(
+        f"{files.folder} is a {files.config['separator']} and has no branch {branch!r}; name a "
+        f"hybrid, or the folder of the {branch} model, with --model"
+    )
+
+
+def _folder(source: str | Path | None) -> Path:
     if source is None:
         for folder in (DEFAULT_MODEL, INSTALLED_MODEL):
             if folder.is_dir():
@@ -73,19 +90,3 @@ def _from_hub(name: str) -> Path:
             f"{name}: no such folder here, and the model hub did not give it "
             f"({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         ) from error
-
-
-def _branch_of(folder: Path, branch: str) -> Path:
-    """The folder of `branch`, given that of a hybrid or of the branch itself."""
-    config = read_config(folder / "config.yaml")
-    if BRANCHES.get(config["separator"]) == branch:
-        return folder
-    if config["separator"] == "uses_fusion":
-        # The other branch may be missing: it is not needed.
-        found = found_branches(config["separator_conf"], folder)
-        if branch in found:
-            return Path(found[branch])
-    raise FileNotFoundError(
-        f"{folder} is a {config['separator']} and has no branch {branch!r}; name a hybrid, or the "
-        f"folder of the {branch} model, with --model"
-    )

@@ -1,98 +1,104 @@
-"""Loading a trained model from an experiment directory."""
+"""Loading a trained model: its networks, and the weights that they were trained to."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Union
 
 import torch
-import yaml
+from torch import nn
 
-from espnet_hybridse.fileio.assets import check_file
-
-WEIGHTS = (
-    "valid.loss.ave.pth",
-    "valid.loss.best.pth",
-    "model.safetensors",
-    "model.pth",
-    "latest.pth",
-)
-BUILT_FROM = ("encoder", "encoder_conf", "separator", "separator_conf", "decoder", "decoder_conf")
-HASHES = "hashes.json"
-"""sha256 of every file of a packed model, `name: digest`, beside or above it."""
-FUSED = ("disc", "gen", "third")
-"""Keys of a fusion's options that name the folders of other models."""
-BRANCHES = {
-    "tfgridnet_sfi": "disc",
-    "tfgridnet_bands": "disc",
-    "ar_refiner": "gen",
-    "uses_fusion": "hybrid",
-}
+from espnet_hybridse.model.branch import Branch, branch_of
+from espnet_hybridse.model.build import FindClass, build_model, espnet_class
+from espnet_hybridse.model.files import ModelFiles, check_hashes
 
 
 @dataclass
 class LoadedModel:
-    """A trained model in eval mode and the configuration it was built from."""
+    """A model in eval mode, the configuration it was built from, and what loads it anew.
 
-    model: torch.nn.Module
+    `loader` is None of a model that was built in memory.
+    """
+
+    model: nn.Module
     config: dict
-    weights: Path
+    loader: "ModelLoader | None" = None
 
     @property
-    def branch(self) -> str:
-        """disc, gen, hybrid, or the separator's own name."""
-        return BRANCHES.get(self.config["separator"], self.config["separator"])
+    def branch(self) -> Branch:
+        """Return which of the three networks it is."""
+        return branch_of(self.config.get("separator", ""))
 
 
-def find_weights(directory: Path) -> Path:
-    """The weights to use: the average of the best epochs, else the best, else the last."""
-    for name in WEIGHTS:
-        if (directory / name).is_file():
-            return directory / name
-    raise FileNotFoundError(
-        f"{directory}: no trained weights ({', '.join(WEIGHTS)}); train the model first"
-    )
+@dataclass(frozen=True)
+class ModelLoader:
+    """Loads one trained model each time it is called.
+
+    Args:
+        source: its files, or a folder that is read only when it is needed.
+        find_class: names in configurations to classes.
+    """
+
+    source: ModelFiles | Path
+    find_class: FindClass = espnet_class
+
+    @property
+    def files(self) -> ModelFiles:
+        """Return the model's files; raises as :meth:`ModelFiles.read`."""
+        return self.source if isinstance(self.source, ModelFiles) else ModelFiles.read(self.source)
+
+    def __call__(self) -> LoadedModel:
+        """Load it; raises as :func:`load_model`."""
+        return load_model(self.files, self.find_class)
 
 
-def weight_files(directory: Path) -> List[Path]:
-    """Every file whose numbers decide the output: a fusion's own weights and its branches'."""
-    files = [find_weights(directory)]
-    config = read_config(directory / "config.yaml")
-    if config["separator"] == "uses_fusion":
-        place_branches(config, directory)
-        for name in FUSED:
-            if config["separator_conf"].get(name):
-                files += weight_files(Path(config["separator_conf"][name]))
-    return files
+def load_model(
+    source: ModelFiles | str | Path, find_class: FindClass = espnet_class
+) -> LoadedModel:
+    """Build a trained model and fill it.
 
-
-def read_config(path: Path) -> dict:
-    """The configuration that training wrote beside the weights; YAML's tags are refused.
+    Args:
+        source: its files, or its folder.
+        find_class: names in configurations to classes; ESPnet's tables know the package's after
+            `espnet_hybridse.register()`.
 
     Raises:
-        FileNotFoundError: there is none.
-        ValueError: it is no configuration of a model.
+        FileNotFoundError: there is no config or no weights.
+        ValueError: weights and model disagree; the message names the keys. Or one of them is no
+            configuration, or no file of weights.
+        AssetCorrupt: a packed model whose bytes have changed.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: {path.parent} is not a trained model")
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path}: not a plain YAML file ({problem})") from error
-    check_keys(config, ("separator", "separator_conf"), path)
-    return config
+    files = source if isinstance(source, ModelFiles) else ModelFiles.read(source)
+    files.complete()
+    check_hashes(files.folder)
+    model = build_model(files, with_loaders(files, find_class), find_class)
+    fill(model, files)
+    return LoadedModel(model.eval(), files.config, ModelLoader(files, find_class))
 
 
-def check_keys(config: object, needed: Sequence[str], path: Path) -> None:
-    """Raise ValueError unless the configuration read from `path` has these keys."""
-    missing = [key for key in needed if not isinstance(config, dict) or key not in config]
-    if missing:
-        raise ValueError(f"{path}: no configuration of a model: {', '.join(missing)} missing")
+def with_loaders(files: ModelFiles, find_class: FindClass) -> dict:
+    """Return the configuration of `files` with a loader in the place of each part that is there."""
+    conf = dict(files.config["separator_conf"] or {})
+    conf.update({name: ModelLoader(part, find_class) for name, part in files.parts.items()})
+    return {**files.config, "separator_conf": conf}
 
 
-def read_weights(path: Path) -> Dict[str, torch.Tensor]:
-    """The tensors of a `.pth` or `.safetensors` file; no object is unpickled, no code run.
+def fill(model: nn.Module, files: ModelFiles) -> None:
+    """Give a model its trained weights.
+
+    Raises:
+        ValueError: they are not those of this model, or the file holds none.
+    """
+    state = read_weights(files.weights)
+    missing, extra = model.load_state_dict(state, strict=False)
+    if missing or extra:
+        raise ValueError(
+            f"{files.weights} does not fit {files.config_file}: missing {missing[:3]}, "
+            f"extra {extra[:3]} ({len(missing)} and {len(extra)} keys); take both from the same "
+            "experiment"
+        )
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read the tensors of a `.pth` or `.safetensors` file; no object is unpickled, no code run.
 
     Raises:
         ValueError: the file holds anything else, or is damaged.
@@ -111,104 +117,3 @@ def read_weights(path: Path) -> Dict[str, torch.Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise ValueError(f"{path}: holds {type(state).__name__}, expected names and tensors")
     return state
-
-
-def check_hashes(directory: Path) -> None:
-    """Compare the files of a packed model with the sha256 it travels with, if it has any.
-
-    Raises:
-        AssetCorrupt: a file is missing or has other bytes.
-        ValueError: the list itself is damaged.
-    """
-    directory = directory.resolve()
-    for root in (directory, directory.parent):
-        if not (root / HASHES).is_file():
-            continue
-        try:
-            hashes = json.loads((root / HASHES).read_text(encoding="utf-8"))
-            names = {name: str(digest) for name, digest in hashes.items()}
-        except (ValueError, AttributeError) as error:
-            raise ValueError(f"{root / HASHES}: not a list of hashes ({error})") from error
-        for name, digest in names.items():
-            if (root / name).parent == directory:
-                check_file(root / name, digest, "get the model again, it is not what was packed")
-        return
-
-
-def load_model(
-    directory: Union[str, Path],
-    weights: Optional[Path] = None,
-    config_file: str = "config.yaml",
-) -> LoadedModel:
-    """Build the model of `directory/config.yaml` and fill it.
-
-    Args:
-        directory: of an experiment.
-        weights: file to use instead of the one :func:`find_weights` finds.
-        config_file: its name in `directory`.
-
-    Raises:
-        FileNotFoundError: there is no config or no weights.
-        ValueError: weights and model disagree; the message names the keys. Or one of them is no
-            configuration, or no file of weights.
-        AssetCorrupt: a packed model whose bytes have changed.
-    """
-    import argparse
-
-    from espnet_hybridse.training.task import HybridEnhancementTask
-
-    directory = Path(directory)
-    config = read_config(directory / config_file)
-    check_keys(config, BUILT_FROM, directory / config_file)
-    weights = weights or find_weights(directory)
-    check_hashes(directory)
-    place_branches(config, directory)
-    # Losses may need weights of their own, such as a quality network's, that inference does not.
-    defaults = {"model_conf": {}, "init": None, "preprocessor": None, "preprocessor_conf": {}}
-    built = argparse.Namespace(**{**defaults, **config, "criterions": []})
-    try:
-        model = HybridEnhancementTask.build_model(built)
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"{directory / config_file}: builds no model ({error})") from error
-    state = read_weights(weights)
-    missing, extra = model.load_state_dict(state, strict=False)
-    if missing or extra:
-        raise ValueError(
-            f"{weights} does not fit {directory / config_file}: missing {missing[:3]}, "
-            f"extra {extra[:3]} ({len(missing)} and {len(extra)} keys); take both from the same "
-            "experiment"
-        )
-    return LoadedModel(model.eval(), config, weights)
-
-
-def place_branches(config: dict, directory: Path) -> None:
-    """Resolve a fusion's branch directories, written relative to its own or to where we run.
-
-    Raises:
-        FileNotFoundError: a branch is in neither place.
-    """
-    if config["separator"] != "uses_fusion":
-        return
-    conf = config["separator_conf"]
-    found = found_branches(conf, directory)
-    for name in FUSED:
-        if conf.get(name) and name not in found:
-            raise FileNotFoundError(
-                f"{directory}/config.yaml names the {name} branch {conf[name]!r}, found neither "
-                "beside it nor here; put the trained branch there, take the other one with "
-                f"--branch, or write '{name}: null' to run the hybrid without it"
-            )
-    conf.update(found)
-
-
-def found_branches(conf: dict, directory: Path) -> dict:
-    """The branch directories in a fusion's options that exist, from `directory` or from here."""
-    found = {}
-    for name in FUSED:
-        if conf.get(name):
-            for base in (directory / conf[name], directory.parent / conf[name], Path(conf[name])):
-                # ESPnet's unpack turns names of files, not of folders, into where they now lie.
-                base = base.parent if base.name == "config.yaml" else base
-                if (base / "config.yaml").is_file():
-                    found.setdefault(name, str(base))
-    return found

@@ -7,6 +7,7 @@ from tqdm import tqdm
 from espnet_hybridse.fileio.audio import BadAudio, read_audio, write_audio
 from espnet_hybridse.fileio.lists import Quarantine
 from espnet_hybridse.inference.files.jobs import Job, is_done, plan_jobs, write_scp
+from espnet_hybridse.peers import PEERS
 from espnet_hybridse.peers.peer import Peer
 from espnet_hybridse.runtime.workers import worker_pool
 
@@ -41,8 +42,6 @@ def enhance_file(key: str, job: Job) -> str | None:
 
     The peer is named by its key: its model is loaded once a worker and does not travel.
     """
-    from espnet_hybridse.peers import PEERS
-
     try:
         wav, fs = read_audio(job.source)
         write_audio(job.target, PEERS[key](wav, fs), fs)

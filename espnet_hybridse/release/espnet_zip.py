@@ -11,7 +11,8 @@ from typing import Dict, List
 import yaml
 
 from espnet_hybridse.fileio.lists import atomic_path
-from espnet_hybridse.model.loading import FUSED, HASHES, find_weights, read_config
+from espnet_hybridse.model.branch import FUSED, HYBRID
+from espnet_hybridse.model.files import HASHES, find_weights, read_config
 
 
 def write_espnet_zip(packed: Path, branch: str, path: Path) -> None:
@@ -69,7 +70,7 @@ def _config(path: Path) -> bytes:
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     # Stock ESPnet builds the losses, too, when it loads a model; ours need extras.
     config["criterions"] = []
-    if config["separator"] == "uses_fusion":
+    if config["separator"] == HYBRID.separator:
         conf = config["separator_conf"]
         conf.update({name: f"{name}/config.yaml" for name in FUSED if conf.get(name)})
     return yaml.safe_dump(config, sort_keys=False).encode()

@@ -1,13 +1,14 @@
-"""A packed release as the folder of a model hub: safetensors, a card, hashes; and its upload."""
+"""A packed release as the folder of a model hub: safetensors, a card, hashes."""
 
 import shutil
 from pathlib import Path
-from typing import Dict, List, Mapping
+from typing import List, Mapping
 
 import yaml
 
 from espnet_hybridse.fileio.lists import atomic_path
-from espnet_hybridse.model.loading import HASHES, check_hashes, read_config, read_weights
+from espnet_hybridse.model.files import HASHES, read_config
+from espnet_hybridse.model.loading import read_weights
 from espnet_hybridse.release.pack import BRANCHES, WEIGHTS, write_hashes
 
 HUB_WEIGHTS = "model.safetensors"
@@ -80,48 +81,3 @@ def card(packed: Path, present: List[str], facts: Mapping[str, str]) -> str:
         lines += ["", "## Training", ""]
         lines += [f"- {name.replace('_', ' ')}: {value}" for name, value in others.items()]
     return "\n".join(lines) + "\n"
-
-
-def check_hub_folder(folder: Path) -> Dict[str, int]:
-    """The files of a folder that is fit to be uploaded, and their sizes in bytes.
-
-    Raises:
-        FileNotFoundError: no card, no hashes or no model.
-        AssetCorrupt: a file is not the one that was packed.
-        ValueError: a file that is none of a model's.
-    """
-    models = [name for name in BRANCHES if (folder / name / HUB_WEIGHTS).is_file()]
-    for name in ("README.md", HASHES):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name} is missing; make it with hybridse pack --hub")
-    if not models:
-        raise FileNotFoundError(f"{folder}: no {HUB_WEIGHTS}; make it with hybridse pack --hub")
-    for name in models:
-        check_hashes(folder / name)
-        read_weights(folder / name / HUB_WEIGHTS)
-    sizes = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = path.relative_to(folder).as_posix()
-        if path.suffix not in (".yaml", ".json", ".npz", ".md", ".safetensors"):
-            raise ValueError(f"{path} is none of a model's files; take it away")
-        sizes[name] = path.stat().st_size
-    return sizes
-
-
-def push(folder: Path, name: str, private: bool) -> str:
-    """Upload a folder with the login of the hub's own tool; returns its address.
-
-    Raises:
-        RuntimeError: the hub cannot be reached or refuses.
-    """
-    try:
-        from huggingface_hub import HfApi
-
-        api = HfApi()
-        api.create_repo(name, private=private, exist_ok=True)
-        return str(api.upload_folder(folder_path=str(folder), repo_id=name))
-    except Exception as error:  # network, authorisation and naming errors share no base class
-        raise RuntimeError(
-            f"{name}: not uploaded ({type(error).__name__}: {' '.join(str(error).split())[:300]}); "
-            "log in with 'hf auth login', or see what would be sent with --dry_run"
-        ) from error

@@ -8,12 +8,8 @@ from typing import Mapping, Optional
 import yaml
 
 from espnet_hybridse.fileio.lists import atomic_path, write_json
-from espnet_hybridse.model.loading import (
-    HASHES,
-    find_weights,
-    found_branches,
-    read_config,
-)
+from espnet_hybridse.model.branch import HYBRID
+from espnet_hybridse.model.files import HASHES, ModelFiles, find_weights
 from espnet_hybridse.sqa.loss import WEIGHTS as QUALITY_WEIGHTS
 from espnet_hybridse.tokens.manifest import MANIFEST_NAME, read_manifest
 
@@ -79,21 +75,20 @@ def pack(
 
 def third_of(exp: Path) -> Optional[Path]:
     """The folder of the system that a hybrid hears beside its branches; None without one."""
-    conf = read_config(exp / "config.yaml")["separator_conf"]
-    if not conf.get("third"):
-        return None
-    found = found_branches(conf, exp).get("third")
-    if found is None:
+    files = ModelFiles.read(exp)
+    if "third" in files.missing:
         raise FileNotFoundError(
-            f"{exp}/config.yaml names a third system {conf['third']!r}, found neither beside it "
-            "nor here; put its folder there to pack it"
+            f"{files.config_file} names a third system "
+            f"{files.config['separator_conf']['third']!r}, found neither beside it nor here; put "
+            "its folder there to pack it"
         )
-    if read_config(Path(found) / "config.yaml")["separator"] == "uses_fusion":
+    third = files.parts.get("third")
+    if third is not None and third.branch is HYBRID:
         raise ValueError(
-            f"{found}, the third system of {exp}, is a hybrid with branches of its own; pack "
-            "copies systems of one network only"
+            f"{third.folder}, the third system of {exp}, is a hybrid with branches of its own; "
+            "pack copies systems of one network only"
         )
-    return Path(found)
+    return third and third.folder
 
 
 def write_hashes(out: Path) -> None:

@@ -12,6 +12,7 @@ from espnet_hybridse.scoring.breakdown import Groups, breakdown
 from espnet_hybridse.scoring.do_no_harm import BASELINE, changes
 from espnet_hybridse.scoring.metrics.registry import METRICS
 from espnet_hybridse.scoring.table import System, show, title
+from espnet_hybridse.training.curves import read_curves
 
 MOST_COLUMNS = 4
 """Panels in one figure; more cannot be read on a phone."""
@@ -121,11 +122,26 @@ def scatter_figure(systems: Sequence[System], columns: Sequence[str], folder: Pa
     return Figure(data_uri(path), alt, "Every utterance, noisy against enhanced")
 
 
-def curves_figure(experiments: Mapping[str, Path], folder: Path) -> Figure:
-    """Loss by epoch of each training."""
-    from espnet_hybridse.fileio.pictures import plot_losses
-    from espnet_hybridse.training.curves import read_curves
+def plot_losses(experiments: Mapping[str, Path], out: Path) -> None:
+    """One panel an experiment: training and validation loss by epoch.
 
+    Args:
+        experiments: title -> folder with a train.log.
+        out: PNG to write.
+    """
+    figure, axes = plt.subplots(1, len(experiments), figsize=(4 * len(experiments), 3))
+    for axis, (name, folder) in zip(np.atleast_1d(axes), experiments.items(), strict=True):
+        curves = read_curves(folder / "train.log")
+        for mode in ("train", "valid"):
+            points = curves[mode].get("loss", [])
+            axis.plot(*np.array(points or [(0, np.nan)]).T, marker=".", label=mode)
+        axis.set(title=name, xlabel="epoch", ylabel="loss")
+        axis.legend()
+    save(figure, out)
+
+
+def curves_figure(experiments: Mapping[str, Path], folder: Path) -> Figure:
+    """Loss by epoch of each training; `folder/losses.png` keeps it."""
     path, sentences = folder / "losses.png", []
     plot_losses(experiments, path)
     for name, experiment in experiments.items():

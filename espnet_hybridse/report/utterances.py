@@ -57,6 +57,7 @@ def show_utterance(
     facts: str,
     folder: Path,
     listen: bool,
+    kept: Path | None = None,
 ) -> Shown | None:
     """None when not one of its signals can be read.
 
@@ -65,6 +66,7 @@ def show_utterance(
         facts: language, distortions, … in a few words.
         folder: for the pictures and sounds before they go into the page.
         listen: with players.
+        kept: PNG to write the picture to as well.
     """
     players, found = [], {}
     fs = 0
@@ -90,6 +92,8 @@ def show_utterance(
         lists[name].write_text(f"{uid} {file}\n", encoding="utf-8")
     picture = folder / "spectrograms.webp"
     plot_utterance(lists, uid, picture)
+    if kept is not None:
+        plot_utterance(lists, uid, kept)
     alt = f"Spectrograms of {uid} at {fs} Hz from top to bottom: {', '.join(found)}"
     rows = []
     for system in systems:

@@ -38,6 +38,7 @@ from espnet_hybridse.scoring.table import (
 )
 
 PAGE, MARKDOWN, LATEX = "report.html", "RESULTS.md", "table.tex"
+SPECTROGRAMS = "spectrograms.png"
 WORST = 10
 
 
@@ -68,6 +69,8 @@ class Request:
 
 def write_report(request: Request) -> list[Path]:
     """Write the page, the Markdown and, with scores, the LaTeX table; returns their paths.
+
+    The loss curves and the first utterance that is shown are kept as PNG files beside them.
 
     Raises:
         FileNotFoundError: a folder holds no scores, or a training's folder no train.log.
@@ -149,7 +152,7 @@ def _sections(
         figure = scatter_figure(systems, columns, folder)
         yield Section("scatter", "Utterance by utterance", [Block(figure=figure)])
     if request.losses:
-        figure = curves_figure(request.losses, folder)
+        figure = curves_figure(request.losses, request.out)
         yield Section("training", "Training", [Block(figure=figure)])
     if request.branches:
         yield _branches(request.branches, markdown)
@@ -217,8 +220,9 @@ def _utterances(request, systems, columns, harmed, folder) -> Section:
     blocks = []
     for uid in [*chosen, *(uid for uid in harmed if uid not in chosen)]:
         listen = uid in chosen
+        kept = None if blocks else request.out / SPECTROGRAMS
         shown = show_utterance(
-            uid, files, systems, columns, facts.get(uid, ""), folder, listen=listen
+            uid, files, systems, columns, facts.get(uid, ""), folder, listen=listen, kept=kept
         )
         if shown is not None:
             blocks.append(Block(utterance=shown))

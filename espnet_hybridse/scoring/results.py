@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import espnet_hybridse
 from espnet_hybridse.fileio.lists import PathLike, atomic_path
+from espnet_hybridse.runtime.version import __version__
 from espnet_hybridse.scoring.metrics.registry import METRICS
 from espnet_hybridse.scoring.table import MARK, System, columns_of, read_systems
 
@@ -70,7 +70,7 @@ def _absent(
 
 def provenance() -> dict[str, str]:
     """Versions of what decides the numbers, the commit, and the machine."""
-    facts = {f"espnet_hybridse {espnet_hybridse.__version__}": git_commit()}
+    facts = {f"espnet_hybridse {__version__}": git_commit()}
     facts["Python"] = platform.python_version()
     packages = ("espnet", "torch", "numpy", "pesq", "pystoi", "onnxruntime", "faster-whisper")
     facts["packages"] = ", ".join(f"{name} {_version(name)}" for name in packages)
@@ -80,7 +80,7 @@ def provenance() -> dict[str, str]:
 
 def git_commit() -> str:
     """The checkout's commit, `-dirty` when it has changes; says so when there is no checkout."""
-    root = Path(espnet_hybridse.__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     # A package installed below somebody else's checkout must not borrow that commit.
     if not (root / ".git").exists():
         return "not a git checkout"

@@ -15,6 +15,7 @@ from espnet_hybridse.fileio.audio import BadAudio, fit_length, read_audio, resam
 from espnet_hybridse.fileio.lists import Quarantine, read_list, write_list
 from espnet_hybridse.fileio.shards import Shard, read_tokens, shard_lists
 from espnet_hybridse.runtime.workers import worker_pool
+from espnet_hybridse.tokens.kmeans import KmeansTokenizer
 from espnet_hybridse.tokens.manifest import (
     MANIFEST_NAME,
     ManifestError,
@@ -23,6 +24,7 @@ from espnet_hybridse.tokens.manifest import (
     write_manifest,
 )
 from espnet_hybridse.tokens.tokenizer import BACKENDS, Tokenizer, load_tokenizer
+from espnet_hybridse.tokens.xcodec import XcodecTokenizer
 
 
 def read_16k(path: str | Path) -> np.ndarray:
@@ -167,11 +169,7 @@ def _check_asked(asked: dict[str, object], present: dict, where: str | Path) -> 
 
 def _build(wavs, backend, model, semantic, device, units, fit_on, seed) -> Tokenizer:
     if backend == "xcodec":
-        from espnet_hybridse.tokens.xcodec import XcodecTokenizer
-
         return XcodecTokenizer(model, device)
-    from espnet_hybridse.tokens.kmeans import KmeansTokenizer
-
     uids = sorted(wavs)
     random.Random(seed).shuffle(uids)
     logging.info("learning %d units on %d utterances", units, min(fit_on, len(uids)))

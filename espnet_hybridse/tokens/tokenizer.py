@@ -7,7 +7,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from espnet_hybridse.tokens.kmeans import KmeansTokenizer
 from espnet_hybridse.tokens.manifest import ManifestError, check_compatible, read_manifest
+from espnet_hybridse.tokens.xcodec import XcodecTokenizer
 
 BACKENDS = ("xcodec", "kmeans")
 
@@ -47,12 +49,8 @@ def load_tokenizer(
     folder = path if path.is_dir() else path.parent
     backend = manifest.get("backend")
     if backend == "xcodec":
-        from espnet_hybridse.tokens.xcodec import XcodecTokenizer
-
         tokenizer = XcodecTokenizer(model or str(manifest["model"]), device)
     elif backend == "kmeans":
-        from espnet_hybridse.tokens.kmeans import KmeansTokenizer
-
         tokenizer = KmeansTokenizer.load(folder, _semantic(manifest, model), device)
     else:
         raise ManifestError(

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from espnet_hybridse.tokens.manifest import TOKEN_RATE, weights_sha256
+from espnet_hybridse.encoders.weights_hash import weights_sha256
+from espnet_hybridse.tokens.manifest import TOKEN_RATE
 
 DEFAULT = "hf-audio/xcodec-wavlm-more-data"
 """The multilingual checkpoint (our choice: the challenge has five languages)."""

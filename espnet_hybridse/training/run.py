@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from espnet_hybridse.fileio.audio import ARCHIVED
 from espnet_hybridse.fileio.lists import ListError, atomic_path, read_list
-from espnet_hybridse.inference.files.many_files import WEIGHTS_STAMP
-from espnet_hybridse.model.loading import find_weights
+from espnet_hybridse.model.files import WEIGHTS_STAMP, find_weights
 from espnet_hybridse.runtime.workers import PARENT_VARIABLE
 from espnet_hybridse.tokens.manifest import (
     MANIFEST_NAME,

@@ -2,14 +2,13 @@
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Callable, Optional, Tuple
 
 import numpy as np
 import torch
-from espnet2.tasks import enh
 from espnet2.tasks.enh import EnhancementTask
-from espnet2.torch_utils.initialize import initialize
 from espnet2.train.preprocessor import AbsPreprocessor
 from espnet2.utils.get_default_kwargs import get_default_kwargs
 from espnet2.utils.types import float_or_none, int_or_none, str_or_none
@@ -18,9 +17,11 @@ from espnet_hybridse.data.dataset import CropDataset
 from espnet_hybridse.data.iterator import EpochIterFactory
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
 from espnet_hybridse.data.sampler import RateGroupedSampler
-from espnet_hybridse.model.espnet_model import HybridEnhancementModel
-from espnet_hybridse.model.loading import found_branches, load_model
-from espnet_hybridse.plugin import PREPROCESSORS, register
+from espnet_hybridse.model.branch import FUSED, HYBRID, branch_of
+from espnet_hybridse.model.espnet_model import HybridEnhancementModel, build_training_model
+from espnet_hybridse.model.files import ModelFiles, check_hashes, part_folder
+from espnet_hybridse.model.loading import ModelLoader, fill, with_loaders
+from espnet_hybridse.plugin import PREPROCESSORS, find_class, register
 from espnet_hybridse.training.time_budget import SHAPES
 from espnet_hybridse.training.trainer import HybridTrainer
 
@@ -151,44 +152,22 @@ class HybridEnhancementTask(EnhancementTask):
         train = train and not getattr(args, "overfit", None)
         if args.preprocessor not in PREPROCESSORS:
             return super().build_preprocess_fn(args, train)
-        cls_of = PREPROCESSORS[args.preprocessor]
+        cls_of = find_class("preprocessor", args.preprocessor)
         preprocessor: AbsPreprocessor = cls_of(train=train, **args.preprocessor_conf)
         return preprocessor
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> HybridEnhancementModel:
-        encoder = enh.encoder_choices.get_class(args.encoder)(**args.encoder_conf)
-        conf = args.separator_conf
-        if args.separator == "uses_fusion":
-            # The experiment names its branches relative to itself, so that it can be moved.
-            exp = getattr(args, "output_dir", None)
-            conf = {**conf, **found_branches(conf, Path(exp or "."))}
-        separator = enh.separator_choices.get_class(args.separator)(encoder.output_dim, **conf)
-        if separator.num_spk != 1:
-            raise ValueError(
-                f"separator: {args.separator} gives {separator.num_spk} signals, but enhancement "
-                "has one; set separator_conf: {num_spk: 1} (n_srcs: 1 for tfgridnet*)"
-            )
-        decoder = enh.decoder_choices.get_class(args.decoder)(**args.decoder_conf)
-        wrappers = []
-        for criterion in args.criterions or []:
-            conf = dict(criterion.get("conf") or {})
-            if criterion["name"] == "sqa" and conf.get("checkpoint") is None:
-                conf["checkpoint"] = getattr(args, "sqa_checkpoint", None)
-            loss = enh.criterion_choices.get_class(criterion["name"])(**conf)
-            wrapper = enh.loss_wrapper_choices.get_class(criterion["wrapper"])
-            wrappers.append(wrapper(criterion=loss, **criterion["wrapper_conf"]))
-        model = HybridEnhancementModel(
-            encoder=encoder,
-            separator=separator,
-            decoder=decoder,
-            mask_module=None,
-            loss_wrappers=wrappers,
-            **args.model_conf,
-        )
-        if args.init is not None:
-            initialize(model, args.init)
-        return model
+        conf = dict(args.separator_conf)
+        if branch_of(args.separator) is HYBRID:
+            # The experiment names its branches relative to itself, so that it can be moved. One
+            # that is not there may be trained without: from its dumped outputs.
+            folder = Path(getattr(args, "output_dir", None) or ".")
+            for name in FUSED:
+                place = part_folder(conf[name], folder) if conf.get(name) else None
+                if place is not None:
+                    conf[name] = ModelLoader(ModelFiles.read(place), find_class)
+        return build_training_model(args, conf, find_class)
 
     @classmethod
     def build_model_from_file(cls, config_file=None, model_file=None, device="cpu"):
@@ -196,8 +175,17 @@ class HybridEnhancementTask(EnhancementTask):
         if config_file is None or model_file is None:
             return super().build_model_from_file(config_file, model_file, device)
         path = Path(config_file)
-        loaded = load_model(path.parent, Path(model_file), path.name)
-        return loaded.model.to(device), argparse.Namespace(**loaded.config)
+        files = replace(ModelFiles.read(path.parent, path.name), weights=Path(model_file))
+        args = argparse.Namespace(**files.complete().config)
+        model = build_training_model(
+            # Losses may need weights of their own, which inference does not.
+            argparse.Namespace(**{**vars(args), "criterions": []}),
+            with_loaders(files, find_class)["separator_conf"],
+            find_class,
+        )
+        check_hashes(files.folder)
+        fill(model, files)
+        return model.to(device).eval(), args
 
     @classmethod
     def build_task_iter_factory(cls, args: argparse.Namespace, iter_options, mode: str):

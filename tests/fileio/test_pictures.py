@@ -1,10 +1,11 @@
-"""Pictures of stage 10 from a real log and real audio."""
+"""Pictures from a real log and real audio."""
 
 import numpy as np
 import pytest
 import soundfile
 
-from espnet_hybridse.fileio.pictures import plot_losses, plot_utterance
+from espnet_hybridse.fileio.pictures import plot_utterance
+from espnet_hybridse.report.figures import plot_losses
 from espnet_hybridse.training.curves import read_curves
 
 LOG = """[h] 2026-11-22 22:17:21,005 (trainer:392) INFO: 1epoch results: [train] iter_time=0.005, \

@@ -17,8 +17,7 @@ from espnet_hybridse import Enhancer
 from espnet_hybridse.cli.main import main
 from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.fileio.lists import read_list
-from espnet_hybridse.inference.segments import plan_segments
-from espnet_hybridse.inference.stream import cut_pieces, resample_blocks
+from espnet_hybridse.inference.stream import resample_blocks
 
 FORMATS = [
     ("a.wav", 8000, 1, "PCM_16"),
@@ -98,17 +97,6 @@ def test_many_are_those_one_by_one(models, fs):
     for wav, out in zip(wavs, enhancer.many(wavs, fs), strict=True):
         assert out.shape == wav.shape
         np.testing.assert_allclose(out, enhancer(wav, fs), atol=1e-5)
-
-
-@pytest.mark.parametrize("length", [1, 99, 100, 101, 180, 181, 260, 1000, 1234])
-@pytest.mark.parametrize("block", [1, 64, 5000])
-def test_pieces_of_a_stream_are_those_of_the_plan(length, block):
-    wav = np.arange(length)[None]
-    blocks = [wav[:, first : first + block] for first in range(0, length, block)]
-    pieces = list(cut_pieces(blocks, 100, 20))
-    assert [(a, a + p.shape[1]) for a, p, _ in pieces] == plan_segments(length, 100, 20)
-    assert [last for _, _, last in pieces] == [False] * (len(pieces) - 1) + [True]
-    assert all((piece[0] == np.arange(a, a + piece.shape[1])).all() for a, piece, _ in pieces)
 
 
 @pytest.mark.parametrize("fs", [8000, 11025, 22050, 96000])

@@ -14,7 +14,7 @@ from espnet_hybridse import Enhancer
 from espnet_hybridse.cli.main import main
 from espnet_hybridse.fileio.assets import AssetCorrupt
 from espnet_hybridse.fileio.audio import RATES
-from espnet_hybridse.fusion.branches import OwnGrid, is_on_grid, load_separator
+from espnet_hybridse.fusion.branches import OwnGrid, as_loader, is_on_grid, load_separator
 from espnet_hybridse.fusion.uses_fusion import USESFusion
 from espnet_hybridse.nn.spectrum import stft
 from espnet_hybridse.training.config import read_yaml
@@ -85,8 +85,8 @@ def test_a_separator_of_several_speakers_is_refused(rendered, tmp_path):
 
 
 def test_a_branch_on_another_grid_goes_through_its_own(trained):
-    assert not isinstance(load_separator(str(trained / "bsrnn")), OwnGrid)
-    branch = load_separator(str(trained / "own"))
+    assert not isinstance(load_separator(as_loader(trained / "bsrnn")), OwnGrid)
+    branch = load_separator(as_loader(trained / "own"))
     assert isinstance(branch, OwnGrid)
     wav = 0.1 * torch.randn(1, 16000, generator=torch.manual_seed(0))
     spectrum = stft(wav, 16000, 20)

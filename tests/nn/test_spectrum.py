@@ -1,6 +1,5 @@
 """The SFI spectrum is exact at every rate and length, alone and through ESPnet's transforms."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,7 +38,7 @@ def identity():
         mask_module=None,
         loss_wrappers=[],
     )
-    return Enhancer(LoadedModel(model, {}, Path("untrained")))
+    return Enhancer(LoadedModel(model, {}))
 
 
 @pytest.mark.parametrize("win_ms", [20, 40])

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from espnet_hybridse.cli.main import main
 from espnet_hybridse.data.iterator import EpochBatches, EpochIterFactory
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
+from espnet_hybridse.model.files import ModelFiles
 from espnet_hybridse.model.loading import load_model
 from espnet_hybridse.training.checkpoint import atomic_saves
 from espnet_hybridse.training.ema import WeightAverage
@@ -87,7 +89,8 @@ def test_rows_tell_gradients_and_throughput(whole):
 def test_inference_uses_the_average_which_can_be_left_off(rendered, whole, tmp_path):
     checkpoint = weights(whole / "checkpoint.pth")
     shadow = checkpoint["ema"]["shadow"]
-    used = load_model(whole, whole / "2epoch.pth").model.state_dict()
+    files = replace(ModelFiles.read(whole), weights=whole / "2epoch.pth")
+    used = load_model(files).model.state_dict()
     assert all(torch.equal(used[name], value) for name, value in shadow.items())
     assert any(not torch.equal(checkpoint["model"][name], shadow[name]) for name in shadow)
     run = make_run(rendered, tmp_path, num_iters_per_epoch=2)

@@ -18,11 +18,9 @@ from espnet_hybridse.inference.enhancer import Enhancer
 from espnet_hybridse.inference.files.audio_files import AudioInfo, read_info
 from espnet_hybridse.inference.files.jobs import Job, is_done
 from espnet_hybridse.inference.files.one_file import Result, enhance_file, enhance_together
-from espnet_hybridse.inference.memory import peak_gb, peak_gpu_gb
+from espnet_hybridse.inference.network import peak_gb, peak_gpu_gb
 from espnet_hybridse.runtime.workers import worker_pool
 
-WEIGHTS_STAMP = ".weights"
-"""File beside the outputs of a list or folder that names the weights and settings behind them."""
 PROGRESS = (
     "{desc}: {percentage:3.0f}%|{bar}| "
     "{n:.0f} of {total:.0f} s, {elapsed} gone, {remaining} left{postfix}"
