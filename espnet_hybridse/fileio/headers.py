@@ -80,8 +80,8 @@ class View(io.RawIOBase):
 def corrections(file: BinaryIO) -> dict[int, bytes]:
     """Bytes to replace, such that the samples reach as far as the file does; {} for a whole file.
 
-    Knows WAV, RF64, AIFF and AU; of others libsndfile reads all there is. What follows the samples must be neither another chunk nor
-    nothing but zeros, with which some systems fill a file up.
+    Knows WAV, RF64, AIFF and AU; of others libsndfile reads all there is. What follows the samples
+    must be neither another chunk nor nothing but zeros, with which some systems fill a file up.
     """
     file.seek(0, os.SEEK_END)
     size = file.tell()
