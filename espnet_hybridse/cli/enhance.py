@@ -4,7 +4,9 @@ import argparse
 import contextlib
 import fcntl
 import json
+import logging
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, TextIO
@@ -13,10 +15,12 @@ import soundfile
 
 from espnet_hybridse.cli.arguments import device_of
 from espnet_hybridse.cli.standard_streams import STANDARD, from_input, to_output
+from espnet_hybridse.fileio.decode import is_there
+from espnet_hybridse.fileio.formats import WRITTEN_SUFFIXES, keeps_length, shown
 from espnet_hybridse.fileio.lists import atomic_path
 from espnet_hybridse.fusion.safety import FALLBACKS
 from espnet_hybridse.generative.decode_weights import DTYPES as DECODE_DTYPES
-from espnet_hybridse.inference.files.jobs import AUDIO_SUFFIXES, Job, plan_jobs, write_scp
+from espnet_hybridse.inference.files.jobs import Job, plan_jobs, write_scp
 from espnet_hybridse.inference.files.many_files import Summary, enhance_files
 from espnet_hybridse.inference.files.one_file import Result
 from espnet_hybridse.inference.network import DTYPES
@@ -48,7 +52,7 @@ DEFAULTS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXIT_CODES
     kinds = "audio file, folder, 'pattern', wav.scp or - (stdin)"
-    parser.add_argument("source", type=Path, metavar="IN", help=kinds)
+    parser.add_argument("sources", type=Path, metavar="IN", nargs="+", help=kinds)
     parser.add_argument("out", type=Path, metavar="OUT", help="file or folder to write, or -")
     parser.add_argument(
         "--model",
@@ -97,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--safety_to", choices=FALLBACKS, default="disc", help="where --safety, if given, goes"
     )
     parser.add_argument(
-        "--suffix", choices=AUDIO_SUFFIXES, help="ending of the results; else the sources'"
+        "--suffix", choices=WRITTEN_SUFFIXES, help="ending of the results; else the sources'"
     )
     parser.add_argument("--subtype", help="sample format, as PCM_16; else the sources'")
     parser.add_argument("--max_utts", type=int, help="only the first so many files")
@@ -129,25 +133,37 @@ def checked_run(args: argparse.Namespace) -> int:
     known = soundfile.available_subtypes()
     if args.subtype is not None and args.subtype.upper() not in known:
         raise ValueError(f"--subtype {args.subtype} is not one of {', '.join(known)}")
+    if args.subtype is not None and not keeps_length(args.subtype.upper()):
+        raise ValueError(
+            f"--subtype {args.subtype} fills a file up to a whole block; take PCM_16 or another"
+        )
     args.device = device_of(args.device)
     args.model = find_model(args.model, args.branch)
     weights = args.model.all_weights()
     try:
-        if STANDARD in (args.source, args.out):
-            with from_input(args.source) as source, to_output(source, args) as out:
+        first, several = args.sources[0], len(args.sources) > 1
+        if STANDARD in (*args.sources, args.out):
+            if several:
+                raise ValueError("- stands for one file; name no other IN beside it")
+            with from_input(first) as source, to_output(source, args) as out:
                 return enhance_one(args, plan_jobs(source, out, suffix=args.suffix)[0])
-        if args.source.resolve() == args.out.resolve():
+        if args.out.resolve() in [source.resolve() for source in args.sources]:
             raise ValueError(f"{args.out}: IN and OUT are the same; the input would be lost")
-        jobs = plan_jobs(args.source, args.out, args.max_utts, args.suffix)
-        if args.source.is_file() and args.source.suffix != ".scp":
+        if several and args.out.is_file():
+            raise ValueError(f"{args.out}: a file; of several IN, OUT is the folder they go to")
+        others: Counter = Counter()
+        jobs = plan_jobs(args.sources, args.out, args.max_utts, args.suffix, others)
+        if not several and is_there(first) and first.suffix != ".scp":
             return enhance_one(args, jobs[0])
-        return enhance_all(args, jobs, weights)
+        return enhance_all(args, jobs, weights, others)
     except KeyboardInterrupt:
         print("hybridse enhance: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
 
 
-def enhance_all(args: argparse.Namespace, jobs: List[Job], weights: List[Path]) -> int:
+def enhance_all(
+    args: argparse.Namespace, jobs: List[Job], weights: List[Path], others: Counter
+) -> int:
     """A folder, a pattern or a list, skipping what is there."""
     # Outputs of other weights or settings are stale; the stamp names those in use.
     stamp = args.out / WEIGHTS_STAMP
@@ -177,7 +193,8 @@ def enhance_all(args: argparse.Namespace, jobs: List[Job], weights: List[Path]) 
         options = {**options_of(args), "subtype": args.subtype, "report": report}
         options["since"] = stamp.stat().st_mtime
         summary = enhance_files(args.model, jobs, nj=args.nj, log=log, **options)
-        if args.source.suffix == ".scp":
+        summary.others = others
+        if any(source.suffix == ".scp" for source in args.sources):
             write_scp(jobs, args.out / "spk1.scp")
     print_summary(args, summary)
     if args.strict and summary.quarantined:
@@ -195,7 +212,7 @@ def enhance_one(args: argparse.Namespace, job: Job) -> int:
     if args.json:
         print_result(result, args.messages)
     elif result.reason is not None:
-        print(f"{job.source}: {result.reason}", file=args.messages)
+        print(shown(f"{job.source}: {result.reason}"), file=args.messages)
     print_summary(args, summary)
     return 1 if result.reason else 0
 
@@ -208,7 +225,7 @@ def print_result(result: Result, stream: TextIO) -> None:
 def print_summary(args: argparse.Namespace, summary: Summary) -> None:
     """The last line."""
     text = json.dumps({"summary": summary.as_dict()}) if args.json else f"{args.out}: {summary}"
-    print(text, file=args.messages)
+    print(shown(text), file=args.messages)
 
 
 @contextlib.contextmanager
@@ -225,6 +242,9 @@ def only_run_in(out: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(f"{out}: another run writes there; wait for it or end it") from error
+        except OSError as error:
+            # Lustre and some NFS know no locks: two runs at once are then the user's to avoid.
+            logging.warning("%s: no lock (%s); let no other run write there", out, error.strerror)
         for rest in out.rglob(".tmp-*"):
             rest.unlink(missing_ok=True)
         yield

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Iterator
 
-from espnet_hybridse.inference.files.audio_files import read_info
-from espnet_hybridse.inference.files.jobs import CONTAINERS
+from espnet_hybridse.fileio.decode import is_there, read_info
+from espnet_hybridse.fileio.formats import CONTAINERS, FALLBACK_SUFFIX
 
 STANDARD = Path("-")
 
@@ -26,7 +26,7 @@ def from_input(source: Path) -> Iterator[Path]:
         ValueError: `source` is no single file.
     """
     if source != STANDARD:
-        if not source.is_file() or source.suffix == ".scp":
+        if not is_there(source) or source.suffix == ".scp":
             raise ValueError(f"{source}: OUT is - , which takes one file")
         yield source
         return
@@ -36,7 +36,7 @@ def from_input(source: Path) -> Iterator[Path]:
             shutil.copyfileobj(sys.stdin.buffer, handle, 1 << 20)
         info = read_info(path)
         names = {container: suffix for suffix, container in reversed(CONTAINERS.items())}
-        suffix = ".opus" if info.subtype == "OPUS" else names.get(info.container, ".wav")
+        suffix = ".opus" if info.subtype == "OPUS" else names.get(info.container, FALLBACK_SUFFIX)
         yield path.rename(path.with_suffix(suffix))
 
 
@@ -46,8 +46,9 @@ def to_output(source: Path, args: argparse.Namespace) -> Iterator[Path]:
     if args.out != STANDARD:
         yield args.out
         return
+    suffix = source.suffix if source.suffix.lower() in CONTAINERS else FALLBACK_SUFFIX
     with tempfile.TemporaryDirectory(prefix="hybridse-") as folder:
-        path = Path(folder) / f"stdout{args.suffix or source.suffix}"
+        path = Path(folder) / f"stdout{args.suffix or suffix}"
         yield path
         if path.is_file():
             with open(path, "rb") as handle:

@@ -2,21 +2,8 @@
 
 from pathlib import Path
 
-from espnet_hybridse.corpora.recordings import NO_TEXT, SUFFIXES, Recording
-
-
-def find_audio(folder: Path) -> list[Path]:
-    """Every audio file under `folder`, sorted.
-
-    Raises:
-        FileNotFoundError: no such folder, or no audio in it.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not found:
-        raise FileNotFoundError(f"{folder}: no audio in it; looked for {', '.join(SUFFIXES)}")
-    return found
+from espnet_hybridse.corpora.recordings import NO_TEXT, Recording
+from espnet_hybridse.fileio.folders import find_audio
 
 
 def find_folder_speech(folder: Path, lang: str) -> list[Recording]:

@@ -8,7 +8,6 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import soundfile
 from tqdm import tqdm
 
 from espnet_hybridse.corpora.generated import make_generated, make_rooms
@@ -20,6 +19,7 @@ from espnet_hybridse.corpora.own_folders import find_folder_noise, find_folder_s
 from espnet_hybridse.corpora.recordings import NO_TEXT, Recording
 from espnet_hybridse.corpora.split import SETS, assign_speakers, drop_shared_prompts
 from espnet_hybridse.corpora.utterances import Utterance, make_utterances
+from espnet_hybridse.fileio.decode import read_info
 from espnet_hybridse.fileio.lists import Quarantine, atomic_path, write_list
 from espnet_hybridse.runtime.workers import worker_pool
 from espnet_hybridse.simulation.rooms import FS as ROOM_FS
@@ -176,7 +176,7 @@ def write_set(
 def summary(name: str, utterances: Sequence[Utterance], noises: Pieces, num_rirs: int) -> str:
     """One line: utterances, hours, speakers, languages, rates, minutes of noise, responses."""
     rates = Counter(u.fs for u in utterances)
-    minutes = sum(soundfile.info(path).duration for _, path in noises.values()) / 60
+    minutes = sum(read_info(path).seconds for _, path in noises.values()) / 60
     return (
         f"{name}: {len(utterances)} utterances, "
         f"{sum(u.seconds for u in utterances) / 3600:.2f} h, "

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from espnet_hybridse.fileio.audio import RATES, BadAudio, check_audio, resample
+from espnet_hybridse.fileio.audio import RATES, read_audio, resample
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".g722")
 NO_TEXT = "<not-available>"
 """What the challenge's `text` files hold where no transcript is known."""
 
@@ -35,31 +33,9 @@ def decode(path: Path) -> tuple[np.ndarray, int]:
     Raises:
         BadAudio: unreadable, too short, silent, NaN or Inf.
     """
-    if path.suffix == ".g722":
-        wav, fs = _decode_g722(path), 16000
-    else:
-        try:
-            wav, fs = soundfile.read(str(path), dtype="float32", always_2d=True)
-        except Exception as error:  # libsndfile raises several types; each means "unreadable"
-            raise BadAudio(f"unreadable: {error}") from error
-        wav = wav.mean(axis=1)
+    wav, fs = read_audio(path, "mean")
     target_fs = max((rate for rate in RATES if rate <= fs), default=RATES[0])
-    check_audio(wav, fs)
     return resample(wav, fs, target_fs), target_fs
-
-
-def _decode_g722(path: Path) -> np.ndarray:
-    """Raw G.722 has no header, so the decoder is named instead of guessed."""
-    import av
-
-    try:
-        with av.open(str(path), format="g722") as container:
-            frames = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
-    except (av.error.FFmpegError, OSError) as error:
-        raise BadAudio(f"unreadable: {error}") from error
-    if not frames:
-        raise BadAudio("no samples")
-    return np.concatenate(frames).astype(np.float32) / 32768
 
 
 def frame_levels_db(wav: np.ndarray, fs: int) -> np.ndarray:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Set, Tuple, Union
 
-import soundfile
 from tqdm import tqdm
 
-from espnet_hybridse.fileio.audio import ARCHIVED, read_audio
+from espnet_hybridse.fileio.audio import read_audio
+from espnet_hybridse.fileio.decode import container_of, read_info
+from espnet_hybridse.fileio.formats import BadAudio
 from espnet_hybridse.fileio.lists import ListError, Quarantine, atomic_path, read_list, write_list
 
 AUDIO_LISTS = ("wav.scp", "spk1.scp")
@@ -103,9 +104,9 @@ def archive_set(source: Path, out: Path, shard_bytes: int = 10**9) -> str:
 def trouble(path: str) -> Optional[str]:
     """Why a file cannot be archived, or None; its header is read, not its samples."""
     try:
-        soundfile.info(path)
-    except (soundfile.SoundFileError, OSError) as error:
-        return f"unreadable: {error}"
+        read_info(path)
+    except BadAudio as error:
+        return str(error)
     return None
 
 
@@ -172,7 +173,7 @@ def read_rates(
     chosen = random.Random(seed).sample(shared, min(count, len(shared)))
     rows = []
     for folder, table in zip(sets, tables, strict=True):
-        files = {container(value) for value in table.values()}
+        files = {container_of(value) for value in table.values()}
         row: Row = {"set": str(folder), "files": len(files)}
         row["megabytes"] = sum(os.path.getsize(path) for path in files) / 1e6
         for state in ("cold", "warm"):
@@ -187,12 +188,6 @@ def read_rates(
             row[f"{state}_audio_megabytes_per_s"] = size / 1e6 / took
         rows.append(row)
     return rows
-
-
-def container(value: str) -> str:
-    """The file that a list's value lies in."""
-    match = ARCHIVED.match(value)
-    return match.group(1) if match else value
 
 
 def forget(path: str) -> None:

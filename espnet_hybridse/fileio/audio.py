@@ -1,14 +1,13 @@
 """Reading, checking, resampling and writing audio. Waveforms are float32 numpy arrays (T,)."""
 
-import io
-import re
 from pathlib import Path
-from typing import IO, Optional, Tuple, Union
 
 import numpy as np
 import soundfile
 import soxr
 
+from espnet_hybridse.fileio.decode import read_samples
+from espnet_hybridse.fileio.formats import BadAudio
 from espnet_hybridse.fileio.lists import atomic_path
 
 RATES = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -16,13 +15,6 @@ RATES = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 MIN_SECONDS = 0.1
 SILENCE_PEAK = 1e-5
-
-ARCHIVED = re.compile(r"^(.*\.ark):(\d+)$")
-"""What a list names an entry of an archive by, see espnet_hybridse.data.kaldi_ark."""
-
-
-class BadAudio(ValueError):
-    """A file that cannot be used; the message is the reason written to the quarantine."""
 
 
 def check_rate(fs: int) -> int:
@@ -40,43 +32,21 @@ def nearest_rate(fs: int) -> int:
     return next((rate for rate in RATES if rate >= fs), RATES[-1])
 
 
-def open_audio(path: Union[str, Path]) -> Union[str, IO[bytes]]:
-    """What soundfile reads: the path itself, or the file that lies in an archive at `x.ark:123`.
-
-    Raises:
-        BadAudio: there is no audio at that place of the archive.
-    """
-    match = ARCHIVED.match(str(path))
-    if match is None:
-        return str(path)
-    with open(match.group(1), "rb") as archive:
-        archive.seek(int(match.group(2)))
-        head = archive.read(6)
-        if head[:5] != b"AUDIO" or len(head) < 6:
-            raise BadAudio(f"{path}: no audio at this place; archive the set again")
-        size = int.from_bytes(archive.read(head[5]), "little")
-        return io.BytesIO(archive.read(size))
-
-
-def read_audio(path: Union[str, Path], first_channel: bool = False) -> Tuple[np.ndarray, int]:
-    """Read a mono file that is fit for a stage: (T,) float32 and its rate in Hz.
+def read_audio(path: str | Path, channel: str = "only") -> tuple[np.ndarray, int]:
+    """Read a file that is fit for a stage as one channel: (T,) float32 and its rate in Hz.
 
     Args:
-        first_channel: of a file with several channels take the first, and do not refuse it.
+        path: of a file of any kind, or `x.ark:123`; see :mod:`espnet_hybridse.fileio.decode`.
+        channel: of a file with several take the "first" or their "mean"; "only" refuses it.
 
     Raises:
         BadAudio: unreadable, multichannel, shorter than 0.1 s, silent, or with NaN or Inf.
     """
-    try:
-        wav, fs = soundfile.read(open_audio(path), dtype="float32", always_2d=True)
-    except BadAudio:
-        raise
-    except Exception as error:  # libsndfile raises several types; each means "unreadable"
-        gone = not ARCHIVED.match(str(path)) and not Path(path).exists()
-        raise BadAudio(f"unreadable: {'no such file' if gone else error}") from error
-    if wav.shape[1] != 1 and not first_channel:
-        raise BadAudio(f"{wav.shape[1]} channels, expected 1")
-    return check_audio(np.ascontiguousarray(wav[:, 0]), fs), fs
+    samples, fs = read_samples(path)
+    if len(samples) != 1 and channel == "only":
+        raise BadAudio(f"{len(samples)} channels, expected 1")
+    wav = samples.mean(axis=0) if channel == "mean" else samples[0]
+    return check_audio(np.ascontiguousarray(wav), fs), fs
 
 
 def check_audio(wav: np.ndarray, fs: int) -> np.ndarray:
@@ -103,11 +73,11 @@ def fit_length(wav: np.ndarray, length: int) -> np.ndarray:
 
 
 def write_audio(
-    path: Union[str, Path],
+    path: str | Path,
     wav: np.ndarray,
     fs: int,
     subtype: str = "PCM_16",
-    container: Optional[str] = None,
+    container: str | None = None,
 ) -> None:
     """Write (T,) or (T, C) atomically, peaks clipped at 1.
 

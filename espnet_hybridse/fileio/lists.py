@@ -2,16 +2,51 @@
 
 import json
 import os
-import tempfile
+import re
+import secrets
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, Mapping, Tuple, Union
 
+from espnet_hybridse.fileio.formats import shown
+
 PathLike = Union[str, Path]
+BLANKS = " \t\r\n"
+"""What separates and surrounds the parts of a line; other white space is part of a text."""
+
+BLANK = re.compile(r"[ \t]+")
 
 
 class ListError(ValueError):
     """A list file is missing or malformed; the message names the file, the line and the fix."""
+
+
+def read_lines(path: PathLike) -> Iterator[tuple[int, str]]:
+    """Number and text of each line that is not blank.
+
+    Only line feeds end a line: what else Unicode breaks lines at may stand in a text. A byte
+    order mark is no part of the first key. File names need not be UTF-8: their bytes stay what
+    they are, as surrogates (:pep:`383`).
+
+    Raises:
+        ListError: the file is missing, or no text.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ListError(f"{path}: a folder; expected a list of 'key value' lines, as wav.scp is")
+    if not path.is_file():
+        raise ListError(f"{path}: no such list; run the stage that makes it, or check the path")
+    data = path.read_bytes()
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    text = data.decode(encoding, "replace" if encoding == "utf-16" else "surrogateescape")
+    if "\0" in text:
+        raise ListError(
+            f"{path}: not text (zero at character {text.index(chr(0))}); expected a list of "
+            "'key value' lines, not audio"
+        )
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip(BLANKS):
+            yield number, line.strip(BLANKS)
 
 
 def read_list(path: PathLike) -> Dict[str, str]:
@@ -20,26 +55,13 @@ def read_list(path: PathLike) -> Dict[str, str]:
     Raises:
         ListError: the file is missing, no text, names nothing, or has a key twice.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise ListError(f"{path}: a folder; expected a list of 'key value' lines, as wav.scp is")
-    if not path.is_file():
-        raise ListError(f"{path}: no such list; run the stage that makes it, or check the path")
     table: Dict[str, str] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ListError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); expected a list of "
-            "'key value' lines, not audio"
-        ) from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        key, *rest = line.split(maxsplit=1)
+    for number, line in read_lines(path):
+        key, *rest = BLANK.split(line, maxsplit=1)
+        key = shown(key)
         if key in table:
             raise ListError(f"{path}:{number}: key {key!r} stands twice; keys must be unique")
-        table[key] = rest[0].rstrip() if rest else ""
+        table[key] = rest[0] if rest else ""
     if not table:
         raise ListError(f"{path}: the list is empty; at least one line 'key value' is needed")
     return table
@@ -48,7 +70,8 @@ def read_list(path: PathLike) -> Dict[str, str]:
 def write_list(path: PathLike, table: Mapping[str, object]) -> None:
     """Write `key value` lines sorted by key, atomically."""
     with atomic_path(path) as tmp:
-        tmp.write_text("".join(f"{key} {table[key]}\n" for key in sorted(table)), encoding="utf-8")
+        text = "".join(f"{key} {table[key]}\n" for key in sorted(table))
+        tmp.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def read_sources(path: PathLike) -> Dict[str, Tuple[int, str]]:
@@ -57,23 +80,17 @@ def read_sources(path: PathLike) -> Dict[str, Tuple[int, str]]:
     Raises:
         ListError: the file is missing, names nothing, or has a malformed line or a uid twice.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ListError(f"{path}: no such list; run the stage that makes it, or check the path")
     sources: Dict[str, Tuple[int, str]] = {}
     rates: Dict[str, int] = {}
-    with open(path, encoding="utf-8") as handle:
-        for number, line in enumerate(handle, 1):
-            cells = line.split(maxsplit=2)
-            if not cells:
-                continue
-            if len(cells) < 3 or not cells[1].isdigit():
-                raise ListError(f"{path}:{number}: expected 'uid fs path', got {' '.join(cells)!r}")
-            uid, fs, audio = cells
-            if uid in sources:
-                raise ListError(f"{path}:{number}: key {uid!r} stands twice; keys must be unique")
-            # One number a rate, not one a line: such lists have a million lines.
-            sources[uid] = (rates.setdefault(fs, int(fs)), audio.rstrip())
+    for number, line in read_lines(path):
+        cells = BLANK.split(line, maxsplit=2)
+        if len(cells) < 3 or not (cells[1].isascii() and cells[1].isdigit()):
+            raise ListError(f"{path}:{number}: expected 'uid fs path', got {' '.join(cells)!r}")
+        uid, fs, audio = shown(cells[0]), cells[1], cells[2]
+        if uid in sources:
+            raise ListError(f"{path}:{number}: key {uid!r} stands twice; keys must be unique")
+        # One number a rate, not one a line: such lists have a million lines.
+        sources[uid] = (rates.setdefault(fs, int(fs)), audio)
     if not sources:
         raise ListError(f"{path}: the list is empty; at least one line 'uid fs path' is needed")
     return sources
@@ -81,15 +98,22 @@ def read_sources(path: PathLike) -> Dict[str, Tuple[int, str]]:
 
 @contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (same suffix), renamed to it only on success."""
+    """Yield a temporary path beside `path` (same suffix), renamed to it only on success.
+
+    The file has the rights that the umask leaves.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
-    os.close(handle)
-    tmp = Path(name)
+    # Not tempfile's 600 and a chmod later, which some file systems refuse (CIFS, exFAT, FUSE).
+    while True:
+        tmp = path.with_name(f".tmp-{secrets.token_hex(8)}{path.suffix}")
+        try:
+            os.close(os.open(tmp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            break
+        except FileExistsError:
+            continue
     try:
         yield tmp
-        os.chmod(tmp, 0o644)
         os.replace(tmp, path)
     finally:
         tmp.unlink(missing_ok=True)
@@ -98,7 +122,8 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
 def write_json(path: PathLike, value: object) -> None:
     """Write indented JSON atomically."""
     with atomic_path(path) as tmp:
-        tmp.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+        tmp.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 class Quarantine:
@@ -116,8 +141,9 @@ class Quarantine:
 
     def add(self, uid: str, path: PathLike, reason: str) -> None:
         self.count += 1
+        row = "\t".join(" ".join(shown(str(cell)).split()) for cell in (uid, path, reason))
         with open(self.path, "a", encoding="utf-8") as handle:
-            handle.write(f"{uid}\t{path}\t{' '.join(str(reason).split())}\n")
+            handle.write(row + "\n")
 
     def extend(self, rows: Iterable[Tuple[str, str, str]]) -> None:
         for row in rows:

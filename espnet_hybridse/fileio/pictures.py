@@ -6,9 +6,8 @@ from typing import Mapping, Optional, Sequence, Tuple, Union
 
 import matplotlib
 import numpy as np
-import soundfile
 
-from espnet_hybridse.fileio.audio import open_audio
+from espnet_hybridse.fileio.decode import read_samples
 from espnet_hybridse.fileio.lists import atomic_path, read_list
 
 matplotlib.use("Agg")
@@ -35,8 +34,8 @@ def plot_utterance(systems: Mapping[str, Union[str, Path]], uid: str, out: Path)
     peak = None
     for axis, (title, scp) in zip(np.atleast_1d(axes), systems.items(), strict=True):
         # A file is shown with several channels too: it may be here because scoring refused it.
-        wav, fs = soundfile.read(open_audio(read_list(scp)[uid]), dtype="float32", always_2d=True)
-        wav = wav[:, 0]
+        samples, fs = read_samples(read_list(scp)[uid])
+        wav = samples[0]
         level, freqs, times = power_db(wav, fs)
         peak = level.max() if peak is None else peak
         axis.pcolormesh(times, freqs / 1000, level, vmin=peak + FLOOR_DB, vmax=peak, cmap="magma")

@@ -5,6 +5,7 @@ than 300 MB; no hidden file.
 """
 
 import io
+import os
 import shutil
 import stat
 import zipfile
@@ -16,9 +17,9 @@ import numpy as np
 import soundfile
 import yaml
 
-from espnet_hybridse.fileio.audio import BadAudio
+from espnet_hybridse.fileio.decode import read_info, read_samples
+from espnet_hybridse.fileio.formats import BadAudio, shown
 from espnet_hybridse.fileio.lists import atomic_path
-from espnet_hybridse.inference.files.audio_files import read_info
 
 MAX_BYTES = 300 * 10**6
 FOLDER = "enhanced"
@@ -75,22 +76,22 @@ def write_submission(
         with zipfile.ZipFile(tmp, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr(README, readme)
             for uid in sorted(noisy):
-                archive.writestr(f"{FOLDER}/{uid}.flac", _flac(Path(enhanced[uid])))
+                archive.writestr(f"{FOLDER}/{uid}.flac", _flac(enhanced[uid]))
         problems = check_submission(tmp, noisy)
         if problems:
             raise ValueError("; ".join(problems[:5]))
 
 
-def _flac(path: Path) -> bytes:
+def _flac(path: str) -> bytes:
     try:
         info = read_info(path)
+        if (info.container, info.subtype) == ("FLAC", "PCM_16") and os.path.isfile(path):
+            return Path(path).read_bytes()
+        samples, fs = read_samples(path)
     except BadAudio as error:
-        raise ValueError(f"{path}: {error}; run hybridse enhance again") from error
-    if (info.container, info.subtype) == ("FLAC", "PCM_16"):
-        return path.read_bytes()
-    wav, fs = soundfile.read(str(path), dtype="float32")
+        raise ValueError(f"{shown(path)}: {error}; run hybridse enhance again") from error
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(wav, -1.0, 1.0), fs, format="FLAC", subtype="PCM_16")
+    soundfile.write(buffer, np.clip(samples.T, -1.0, 1.0), fs, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
 
 
@@ -156,9 +157,9 @@ def _check_readme(archive: zipfile.ZipFile, entries: Mapping[str, object]) -> Li
 
 def _check_audio(archive: zipfile.ZipFile, name: str, noisy: str) -> List[str]:
     try:
-        before = read_info(noisy)
+        before = read_info(noisy, exact=True)
     except BadAudio as error:
-        return [f"its noisy file {noisy} cannot be read ({error})"]
+        return [f"its noisy file {shown(noisy)} cannot be read ({error})"]
     try:
         with archive.open(name) as member:
             buffer = io.BytesIO()

@@ -7,7 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from espnet_hybridse.fileio.audio import BadAudio
+from espnet_hybridse.fileio.decode import container_of
+from espnet_hybridse.fileio.formats import BadAudio
 
 LIMIT_MB = 96
 """In each process: about a hundred ten-second noises at 24 kHz, or thirty-odd at 48 kHz."""
@@ -35,7 +36,7 @@ class AudioCache:
             BadAudio: there is no such file, or `make` raises it.
         """
         try:
-            stat = os.stat(path)
+            stat = os.stat(container_of(path))
         except OSError as error:
             raise BadAudio(f"unreadable: {error}") from error
         full = (path, stat.st_mtime_ns, stat.st_size, *key)

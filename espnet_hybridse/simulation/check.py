@@ -11,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
 from espnet_hybridse.fileio.audio import BadAudio, check_audio
+from espnet_hybridse.fileio.decode import read_samples
 from espnet_hybridse.fileio.lists import Quarantine
 from espnet_hybridse.runtime.workers import worker_pool
 from espnet_hybridse.simulation.check_report import SetReport, report_on
@@ -131,9 +131,10 @@ def judge(sample: Sample, source_paths: tuple[str, ...] = ()) -> Finding:
     hashes = []
     for name, path in (("noisy", sample.noisy_path), ("clean", sample.clean_path)):
         try:
-            wav, fs = soundfile.read(path, dtype="float32")
-            if wav.ndim != 1:
-                raise BadAudio(f"{wav.shape[1]} channels, expected 1")
+            samples, fs = read_samples(path)
+            if len(samples) != 1:
+                raise BadAudio(f"{len(samples)} channels, expected 1")
+            wav = samples[0]
             if fs != sample.fs:
                 raise BadAudio(f"rate {fs} Hz, meta.tsv says {sample.fs} Hz")
             if wav.size != sample.length:
@@ -142,7 +143,7 @@ def judge(sample: Sample, source_paths: tuple[str, ...] = ()) -> Finding:
             clipped = int((np.abs(wav) >= FULL_SCALE).sum()) if name == "clean" else 0
             if clipped:
                 raise BadAudio(f"clipped: {clipped} samples at full scale")
-        except (BadAudio, RuntimeError, OSError) as error:
+        except BadAudio as error:
             return Finding(sample, fault=f"{name}: {error}")
         hashes.append(hashlib.sha256(np.ascontiguousarray(wav).tobytes()).hexdigest())
     sources = tuple(filter(None, map(_file_hash, source_paths)))

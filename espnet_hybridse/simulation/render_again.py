@@ -6,9 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import soundfile
 
 from espnet_hybridse.fileio.audio import write_audio
+from espnet_hybridse.fileio.decode import read_samples
+from espnet_hybridse.fileio.formats import BadAudio
 from espnet_hybridse.fileio.lists import ListError
 from espnet_hybridse.simulation.degrade import BadSource, simulate
 from espnet_hybridse.simulation.meta import Sample
@@ -73,10 +74,10 @@ def reproduce(
 def _difference(path: str, again: Path) -> str:
     """Whether the samples differ, or only how the file stores them (another libsndfile)."""
     try:
-        first, second = soundfile.read(path)[0], soundfile.read(again)[0]
-    except (RuntimeError, OSError) as error:
-        return f"unreadable: {error}"
+        first, second = read_samples(path)[0], read_samples(again)[0]
+    except BadAudio as error:
+        return str(error)
     if first.shape != second.shape:
-        return f"{first.shape[0]} samples, now {second.shape[0]}"
+        return f"{first.shape[1]} samples, now {second.shape[1]}"
     largest = np.abs(first - second).max()
     return f"samples differ by up to {largest:.2g}" if largest else "same samples, stored otherwise"

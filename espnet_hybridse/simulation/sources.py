@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from espnet_hybridse.fileio.audio import (
     RATES,
     SILENCE_PEAK,
-    BadAudio,
     check_audio,
     fit_length,
     read_audio,
     resample,
 )
+from espnet_hybridse.fileio.decode import Reader, open_audio, read_info, read_samples
+from espnet_hybridse.fileio.formats import BadAudio
 from espnet_hybridse.fileio.lists import ListError, read_list, read_sources
 from espnet_hybridse.simulation.cache import AudioCache
 from espnet_hybridse.simulation.config import SimulationConfig
@@ -169,12 +169,9 @@ def _frames(uid: str, fs: int, path: str, sources: Sources) -> tuple[int, int]:
         if uid not in sources.lengths:
             raise BadAudio("uid has no length in source_length.scp")
         return sources.lengths[uid], 1
-    try:
-        info = soundfile.info(path)
-    except (RuntimeError, OSError, TypeError) as error:
-        raise BadAudio(f"unreadable: {error}") from error
-    if info.samplerate != fs:
-        raise BadAudio(f"the list says {fs} Hz, the file {info.samplerate} Hz")
+    info = read_info(path, exact=True)
+    if info.fs != fs:
+        raise BadAudio(f"the list says {fs} Hz, the file {info.fs} Hz")
     if not info.frames:
         raise BadAudio("empty: the file holds no sample")
     return info.frames, info.channels
@@ -193,7 +190,7 @@ def read_speech(path: str, fs: int, length: int, cache: AudioCache) -> np.ndarra
     """
 
     def make() -> tuple[np.ndarray, int]:
-        wav, source_fs = read_audio(path, first_channel=True)
+        wav, source_fs = read_audio(path, "first")
         return resample(wav, source_fs, fs), fs
 
     wav, _ = cache.get(path, make, "speech", fs)
@@ -216,42 +213,39 @@ def read_segment(
     Raises:
         BadAudio: unreadable, empty, with NaN, or silent wherever it was read.
     """
-    try:
-        whole, source_fs = cache.get(path, lambda: _read_noise(path), "noise")
-        with soundfile.SoundFile(path) if not whole.size else nullcontext() as file:
-            frames = file.frames if file else whole.size
-            need = -(-length * source_fs // fs)
-            for _ in range(5):
-                if frames > need:
-                    start = int(rng.integers(0, frames - need))
-                    if file:
-                        file.seek(start)
-                    wav = _first(file, need) if file else whole[start : start + need]
-                else:
-                    wav = check_audio(_first(file) if file else whole, source_fs)
-                    wav = np.resize(np.roll(wav, -int(rng.integers(0, wav.size))), need)
-                if not np.isfinite(wav).all():
-                    raise BadAudio("NaN or Inf samples")
-                if wav.size and np.abs(wav).max() >= SILENCE_PEAK:
-                    return fit_length(resample(wav, source_fs, fs), length)
-    except (RuntimeError, OSError, TypeError) as error:
-        raise BadAudio(f"unreadable: {error}") from error
+    whole, source_fs = cache.get(path, lambda: _read_noise(path), "noise")
+    with open_audio(path) if not whole.size else nullcontext() as file:
+        frames = file.info.frames if file else whole.size
+        need = -(-length * source_fs // fs)
+        for _ in range(5):
+            if frames > need:
+                start = int(rng.integers(0, frames - need))
+                if file:
+                    file.seek(start)
+                wav = _first(file, need) if file else whole[start : start + need]
+            else:
+                wav = check_audio(_first(file, frames) if file else whole, source_fs)
+                wav = np.resize(np.roll(wav, -int(rng.integers(0, wav.size))), need)
+            if not np.isfinite(wav).all():
+                raise BadAudio("NaN or Inf samples")
+            if wav.size and np.abs(wav).max() >= SILENCE_PEAK:
+                return fit_length(resample(wav, source_fs, fs), length)
     raise BadAudio("silent in five stretches")
 
 
 def _read_noise(path: str) -> tuple[np.ndarray, int]:
     """A recording of up to WHOLE_SECONDS, or nothing of a longer one, and its rate in Hz."""
-    with soundfile.SoundFile(path) as file:
-        if not file.frames:
+    with open_audio(path, exact=True) as file:
+        if not file.info.frames:
             raise BadAudio("empty: the file holds no sample")
-        if file.frames > WHOLE_SECONDS * file.samplerate:
-            return np.zeros(0, np.float32), file.samplerate
-        return _first(file), file.samplerate
+        if file.info.frames > WHOLE_SECONDS * file.info.fs:
+            return np.zeros(0, np.float32), file.info.fs
+        return _first(file, file.info.frames), file.info.fs
 
 
-def _first(file: soundfile.SoundFile, frames: int = -1) -> np.ndarray:
-    """The next `frames` samples of the first channel, or all that are left."""
-    return np.ascontiguousarray(file.read(frames, dtype="float32", always_2d=True)[:, 0])
+def _first(file: Reader, frames: int) -> np.ndarray:
+    """The next `frames` samples of the first channel."""
+    return np.ascontiguousarray(file.read(frames)[0])
 
 
 def read_rir(path: str, fs: int, cache: AudioCache) -> np.ndarray:
@@ -262,12 +256,9 @@ def read_rir(path: str, fs: int, cache: AudioCache) -> np.ndarray:
     """
 
     def make() -> tuple[np.ndarray, int]:
-        try:
-            rir, source_fs = soundfile.read(path, dtype="float32", always_2d=True)
-        except (RuntimeError, OSError, TypeError) as error:
-            raise BadAudio(f"unreadable: {error}") from error
-        if not (rir.size and np.isfinite(rir).all() and np.abs(rir[:, 0]).max() > SILENCE_PEAK):
-            raise BadAudio("room response is empty, silent, or has NaN or Inf samples")
-        return resample(rir[:, 0], source_fs, fs), fs
+        rir, source_fs = read_samples(path)
+        if not (rir.size and np.abs(rir[0]).max() > SILENCE_PEAK):
+            raise BadAudio("room response is empty or silent")
+        return resample(rir[0], source_fs, fs), fs
 
     return cache.get(path, make, "rir", fs)[0]

@@ -1,6 +1,5 @@
 """The SFI spectrum is exact at every rate and length, alone and through ESPnet's transforms."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -5,8 +5,9 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_hybridse.corpora.recordings import SUFFIXES, Recording
+from espnet_hybridse.corpora.recordings import Recording
 from espnet_hybridse.corpora.split import SETS, shares
+from espnet_hybridse.fileio.formats import is_audio
 
 SOURCES = (
     ("megaglest-data", "ambience", "**/tilesets/*/sounds/*"),
@@ -26,7 +27,7 @@ def find_noise(roots: dict[str, Path]) -> list[Recording]:
     seen = set()
     for package, family, pattern in SOURCES:
         for path in sorted(roots[package].glob(pattern)) if package in roots else ():
-            if path.suffix not in SUFFIXES or path.is_symlink() or _is_speech(path.stem):
+            if not is_audio(path) or path.is_symlink() or _is_speech(path.stem):
                 continue
             content = hashlib.md5(path.read_bytes()).digest()
             if content not in seen:

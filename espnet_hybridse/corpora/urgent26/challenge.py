@@ -9,8 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import soundfile
-
+from espnet_hybridse.fileio.decode import read_info
 from espnet_hybridse.fileio.lists import ListError, Quarantine, read_list, read_sources, write_list
 from espnet_hybridse.simulation.meta import NO_TEXT, Sample, iter_meta, write_meta
 from espnet_hybridse.simulation.provenance import NAME as ORIGIN
@@ -147,10 +146,10 @@ def _samples(
         try:
             fs, length = label["utt2fs"], label["speech_length.scp"]
             if not (fs and length):
-                info = soundfile.info(noisy)
-                fs, length = fs or info.samplerate, length or info.frames
+                info = read_info(noisy, exact=True)
+                fs, length = fs or info.fs, length or info.frames
             yield uid, noisy, dataclasses.replace(sample, fs=int(fs), length=int(length))
-        except (RuntimeError, ValueError) as error:
+        except ValueError as error:
             yield uid, noisy, f"no usable rate and length: {error}"
 
 

@@ -4,9 +4,10 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from espnet_hybridse.corpora.recordings import SUFFIXES
 from espnet_hybridse.corpora.urgent26.corpus import Item, clean_uid
 from espnet_hybridse.corpora.urgent26.splits import eighths
+from espnet_hybridse.fileio.folders import walk
+from espnet_hybridse.fileio.formats import AUDIO_SUFFIXES
 
 WHAM_PARTS = {"Train": "train", "Valid": "valid", "Test": "test"}
 FSD50K_PARTS = {"train": "train", "val": "valid"}
@@ -22,12 +23,12 @@ def read_dns5_noise(root: Path) -> Iterator[Item]:
 
 def read_wind(root: Path) -> Iterator[Item]:
     """Own recordings or simulations of wind, any folders; an eighth is held out (ours)."""
-    yield from _held_out(root, "wind", SUFFIXES)
+    yield from _held_out(root, "wind", AUDIO_SUFFIXES)
 
 
 def _held_out(root: Path, prefix: str, suffixes: tuple[str, ...]) -> Iterator[Item]:
     found = {}
-    for path in sorted(root.rglob("*")):
+    for path in sorted(walk(root)):
         inner = path.relative_to(root).with_suffix("").parts
         if path.suffix.lower() in suffixes and "resampled" not in inner:
             found[clean_uid("_".join((prefix, *inner)))] = path

@@ -9,19 +9,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
 from espnet_hybridse.corpora.urgent26.corpus import Corpus, Item
 from espnet_hybridse.fileio.audio import (
     MIN_SECONDS,
     RATES,
-    BadAudio,
-    check_audio,
     nearest_rate,
+    read_audio,
     resample,
     write_audio,
 )
+from espnet_hybridse.fileio.decode import read_info
+from espnet_hybridse.fileio.formats import AudioInfo, BadAudio
 
 CHUNK = 32
 
@@ -78,9 +78,10 @@ def judge(kind: str, lower: bool, audio: Path, item: Item) -> Finding:
     stamp = _stamp(item.path)
     try:
         info = _info(item.path, 0.0 if kind == "rir" else MIN_SECONDS)
-        path, fs, frames = item.path.resolve(), info.samplerate, info.frames
+        path, fs = item.path.resolve(), info.fs
+        frames = info.frames
         if lower or fs not in RATES or (kind == "speech" and info.channels > 1):
-            wav, fs = _first_channel(item.path)
+            wav, fs = read_audio(item.path, "first")
             allowed = max((rate for rate in RATES if rate <= fs), default=0)
             if not allowed:
                 raise BadAudio(f"rate {fs} Hz is below {RATES[0]} Hz, the lowest of the set")
@@ -91,33 +92,22 @@ def judge(kind: str, lower: bool, audio: Path, item: Item) -> Finding:
                 write_audio(path, copy / max(1.0, float(np.abs(copy).max())), target)
                 fs, frames = target, copy.size
             else:
-                frames = wav.size  # headers of mp3 files may guess
+                frames = wav.size
+        elif not info.exact:
+            frames = read_info(item.path, exact=True).frames
     except BadAudio as error:
         return Finding(item.uid, str(item.path), stamp, fault=str(error))
     return Finding(item.uid, str(item.path), stamp, str(path), fs, frames)
 
 
-def _info(path: Path, shortest: float):
+def _info(path: Path, shortest: float) -> AudioInfo:
     """Header of a file that has audio in it, `shortest` seconds at least."""
     if not path.is_file():
         raise BadAudio("missing: the corpus's own table names it")
-    try:
-        info = soundfile.info(str(path))
-    except Exception as error:  # libsndfile raises several types; each means "unreadable"
-        raise BadAudio(f"unreadable: {error}") from error
-    if info.frames < max(shortest * info.samplerate, 1):
-        seconds = info.frames / info.samplerate
-        raise BadAudio(f"too short: {seconds:.3f} s, at least {shortest} s needed")
+    info = read_info(path)
+    if info.frames < max(shortest * info.fs, 1):
+        raise BadAudio(f"too short: {info.seconds:.3f} s, at least {shortest} s needed")
     return info
-
-
-def _first_channel(path: Path) -> tuple[np.ndarray, int]:
-    """The first channel (T,) float32 and its rate in Hz."""
-    try:
-        wav, fs = soundfile.read(str(path), dtype="float32", always_2d=True)
-    except Exception as error:
-        raise BadAudio(f"unreadable: {error}") from error
-    return check_audio(np.ascontiguousarray(wav[:, 0]), fs), fs
 
 
 def _copy_path(audio: Path, uid: str) -> Path:

@@ -2,27 +2,25 @@
 
 import glob
 import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, List, Optional
 
+from espnet_hybridse.fileio.decode import container_of, is_there, read_info
+from espnet_hybridse.fileio.folders import matching, only_audio, walk
+from espnet_hybridse.fileio.formats import (
+    AUDIO_SUFFIXES,
+    CONTAINERS,
+    FALLBACK_SUFFIX,
+    WRITTEN_SUFFIXES,
+    BadAudio,
+    shown,
+)
 from espnet_hybridse.fileio.lists import read_list, write_list
 
-CONTAINERS = {
-    ".wav": "WAV",
-    ".flac": "FLAC",
-    ".ogg": "OGG",
-    ".mp3": "MP3",
-    ".opus": "OGG",
-    ".aiff": "AIFF",
-    ".aif": "AIFF",
-    ".w64": "W64",
-    ".rf64": "RF64",
-    ".au": "AU",
-    ".caf": "CAF",
-}
-"""Endings that are audio, and libsndfile's names of their containers."""
-AUDIO_SUFFIXES = tuple(CONTAINERS)
+UNBOUNDED = ("FLOAT", "DOUBLE")
+"""Subtypes whose samples may lie above 1."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +33,25 @@ class Job:
 
 
 def plan_jobs(
-    source: Path, out: Path, max_utts: Optional[int] = None, suffix: Optional[str] = None
-) -> List[Job]:
-    """The files that `source` names and where their results go.
+    sources: Path | Sequence[Path],
+    out: Path,
+    max_utts: int | None = None,
+    suffix: str | None = None,
+    others: Counter | None = None,
+) -> list[Job]:
+    """The files that inputs name and where their results go.
 
-    A list (`*.scp`) gives `out/wav/<uid>.flac`; a folder or a pattern (`*`, `?`, `[…]`, `**`) keeps
-    its structure and endings; a file goes to `out` itself, or into it when `out` is a folder.
-    Hidden files and what lies in `out` are left alone.
+    A list (`*.scp`) gives `out/wav/<uid>.flac`, or `.wav` of what is stored in floating point; a
+    folder or a pattern (`*`, `?`, `[…]`, `**`) keeps its structure and endings; a file goes to
+    `out` itself, or into it when `out` is a folder or there are several inputs. What cannot be
+    written in its own container becomes FLAC. Hidden files and what lies in `out` are left alone.
 
     Args:
-        source: file, folder, pattern or list.
+        sources: files, folders, patterns or lists.
         out: file or folder to write.
         max_utts: only the first so many.
         suffix: ending of the results, as ".flac", instead of the sources'.
+        others: ending -> number of files in folders that are none of audio, added to.
 
     Raises:
         FileNotFoundError: there is no such input, or a folder without audio.
@@ -55,78 +59,105 @@ def plan_jobs(
             with one result, or a file that would be overwritten with its own result.
     """
     if suffix is not None and suffix not in CONTAINERS:
-        raise ValueError(f"{suffix!r} is not one of {', '.join(AUDIO_SUFFIXES)}")
-    if source.suffix == ".scp":
-        jobs = _of_list(source, out, suffix or ".flac")
-    elif source.is_dir():
-        jobs = _of_files(sorted(source.rglob("*")), source, out, suffix)
-    elif source.is_file():
-        jobs = [_of_file(source, out, suffix)]
-    elif glob.has_magic(str(source)):
-        found = sorted(Path(name) for name in glob.glob(str(source), recursive=True))
-        jobs = _of_files(found, _fixed_part(source), out, suffix)
-    else:
-        raise FileNotFoundError(
-            f"{source}: no such file, folder or list (.scp), and no pattern either"
-        )
-    if not jobs:
-        raise FileNotFoundError(f"{source}: no audio ({', '.join(AUDIO_SUFFIXES)}) there")
+        raise ValueError(f"{suffix!r} is not one of {', '.join(WRITTEN_SUFFIXES)}")
+    sources = [sources] if isinstance(sources, Path) else list(sources)
+    jobs, others = [], Counter() if others is None else others
+    for source in sources:
+        found = _jobs_of(source, out, suffix, others, several=len(sources) > 1)
+        if not found:
+            raise FileNotFoundError(
+                f"{shown(source)}: no audio ({', '.join(AUDIO_SUFFIXES)}) there"
+            )
+        jobs += found
+    jobs = _apart(jobs)
     _check(jobs)
     return jobs[:max_utts]
 
 
-def _of_list(source: Path, out: Path, suffix: str) -> List[Job]:
+def _jobs_of(
+    source: Path, out: Path, suffix: str | None, others: Counter, several: bool
+) -> list[Job]:
+    if source.suffix == ".scp":
+        return _of_list(source, out, suffix)
+    if source.is_dir():
+        return _of_files(only_audio(walk(source, out), source, others), source, out, suffix)
+    if is_there(source):
+        return [_of_file(source, out, suffix, several)]
+    if glob.has_magic(str(source)):
+        root, found = matching(source, out)
+        return _of_files(only_audio(found, root, others), root, out, suffix)
+    raise FileNotFoundError(
+        f"{shown(source)}: no such file, folder or list (.scp), and no pattern either"
+    )
+
+
+def _of_list(source: Path, out: Path, suffix: str | None) -> list[Job]:
     table = read_list(source)
     for uid in table:
         if os.path.isabs(uid) or ".." in Path(uid).parts:
             raise ValueError(f"{source}: key {uid!r} would be written outside of {out}")
-    return [Job(uid, Path(table[uid]), out / "wav" / f"{uid}{suffix}") for uid in sorted(table)]
+    return [
+        Job(uid, Path(table[uid]), out / "wav" / f"{uid}{suffix or _ending(table[uid])}")
+        for uid in sorted(table)
+    ]
 
 
-def _of_files(files: List[Path], root: Path, out: Path, suffix: Optional[str]) -> List[Job]:
-    own, jobs = out.resolve(), []
-    inside = own != root.resolve() and root.resolve() in own.parents
-    for path in files:
-        name = path.relative_to(root)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if hidden or path.suffix.lower() not in CONTAINERS or path.is_dir():
-            continue
-        if inside and own in path.resolve().parents:
-            continue
-        jobs.append(Job(str(name), path, out / (name.with_suffix(suffix) if suffix else name)))
-    return jobs
+def _ending(path: str) -> str:
+    """Ending of a list's result, which must hold what may lie above full scale."""
+    try:
+        return ".wav" if read_info(path).subtype in UNBOUNDED else ".flac"
+    except BadAudio:
+        return ".flac"
 
 
-def _of_file(source: Path, out: Path, suffix: Optional[str]) -> Job:
-    if out.is_dir() or not out.suffix:
-        name = Path(source.name)
-        return Job(source.stem, source, out / (name.with_suffix(suffix) if suffix else name))
+def _of_files(files: Iterable[Path], root: Path, out: Path, suffix: str | None) -> list[Job]:
+    return [
+        Job(str(path.relative_to(root)), path, out / _renamed(path.relative_to(root), suffix))
+        for path in files
+    ]
+
+
+def _of_file(source: Path, out: Path, suffix: str | None, several: bool) -> Job:
+    if several or out.is_dir() or not out.suffix:
+        return Job(source.stem, source, out / _renamed(Path(source.name), suffix))
     if out.suffix.lower() not in CONTAINERS:
         raise ValueError(
-            f"{out}: {out.suffix} is no audio file's ending; use one of {', '.join(AUDIO_SUFFIXES)}"
+            f"{out}: {out.suffix} is no ending that can be written; use one of "
+            f"{', '.join(WRITTEN_SUFFIXES)}"
         )
     return Job(source.stem, source, out)
 
 
-def _fixed_part(pattern: Path) -> Path:
-    """The folder before the first wildcard."""
-    fixed = []
-    for part in pattern.parts[:-1]:
-        if glob.has_magic(part):
-            break
-        fixed.append(part)
-    return Path(*fixed) if fixed else Path(".")
+def _renamed(name: Path, suffix: str | None) -> Path:
+    """The name of a result, its ending changed where that was asked for or must be."""
+    kept = suffix is None and name.suffix.lower() in CONTAINERS
+    return name if kept else name.with_suffix(suffix or FALLBACK_SUFFIX)
 
 
-def _check(jobs: List[Job]) -> None:
-    taken: Dict[Path, Path] = {}
+def _apart(jobs: list[Job]) -> list[Job]:
+    """Give results that changed their ending another name where it is taken: a.m4a.flac."""
+    taken = Counter(job.target for job in jobs)
+    return [
+        job
+        if taken[job.target] == 1 or job.source.suffix.lower() in CONTAINERS
+        else Job(job.uid, job.source, job.target.with_name(job.source.name + job.target.suffix))
+        for job in jobs
+    ]
+
+
+def _check(jobs: list[Job]) -> None:
+    taken: dict[Path, Path] = {}
     for job in jobs:
         other = taken.setdefault(job.target, job.source)
         if other != job.source:
-            raise ValueError(f"{other} and {job.source} would both be written to {job.target}")
+            raise ValueError(
+                f"{shown(other)} and {shown(job.source)} would both be written to "
+                f"{shown(job.target)}"
+            )
         if job.target.exists() and job.source.exists() and job.target.samefile(job.source):
             raise ValueError(
-                f"{job.target}: IN and OUT are the same; the input would be lost. Take another OUT"
+                f"{shown(job.target)}: IN and OUT are the same; the input would be lost. Take "
+                "another OUT"
             )
 
 
@@ -135,9 +166,10 @@ def is_done(job: Job, since: float = 0.0) -> bool:
     if not job.target.is_file():
         return False
     written = job.target.stat().st_mtime
-    return written >= since and (not job.source.is_file() or written >= job.source.stat().st_mtime)
+    source = Path(container_of(job.source))
+    return written >= since and (not source.is_file() or written >= source.stat().st_mtime)
 
 
-def write_scp(jobs: List[Job], path: Path) -> None:
+def write_scp(jobs: list[Job], path: Path) -> None:
     """List the targets that exist, `uid path`."""
     write_list(path, {job.uid: job.target for job in jobs if job.target.is_file()})

@@ -3,19 +3,20 @@
 import logging
 import sys
 import time
+from collections import Counter
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import torch
 from tqdm import tqdm
 
-from espnet_hybridse.fileio.audio import BadAudio
+from espnet_hybridse.fileio.decode import read_info
+from espnet_hybridse.fileio.formats import AudioInfo, BadAudio, shown
 from espnet_hybridse.fileio.lists import Quarantine
 from espnet_hybridse.inference.enhancer import Enhancer
-from espnet_hybridse.inference.files.audio_files import AudioInfo, read_info
 from espnet_hybridse.inference.files.jobs import Job, is_done
 from espnet_hybridse.inference.files.one_file import Result, enhance_file, enhance_together
 from espnet_hybridse.inference.network import peak_gb, peak_gpu_gb
@@ -34,6 +35,9 @@ class Summary:
     done: int = 0
     skipped: int = 0
     quarantined: int = 0
+    warned: int = 0
+    clipped: int = 0
+    others: Counter = field(default_factory=Counter)
     audio_s: float = 0.0
     wall_s: float = 0.0
     peak_gb: float = 0.0
@@ -46,6 +50,9 @@ class Summary:
             "enhanced": self.done,
             "there_already": self.skipped,
             "quarantined": self.quarantined,
+            "with_warnings": self.warned,
+            "with_clipped_samples": self.clipped,
+            "passed_over": dict(self.others),
             "hours": self.audio_s / 3600,
             "real_time_factor": rtf,
             "peak_memory_gb": round(self.peak_gb, 3),
@@ -58,8 +65,20 @@ class Summary:
         gpu = f" and {self.peak_gpu_gb:.2f} GB of the GPU" if self.peak_gpu_gb else ""
         return (
             f"{self.done} enhanced ({self.audio_s / 3600:.3f} h{rate}), {self.skipped} were there "
-            f"already, {self.quarantined} quarantined; peak memory {self.peak_gb:.2f} GB{gpu}"
+            f"already, {self.quarantined} quarantined{self._remarks()}; peak memory "
+            f"{self.peak_gb:.2f} GB{gpu}"
         )
+
+    def _remarks(self) -> str:
+        remarks = []
+        if self.warned:
+            remarks.append(f"{self.warned} with a warning")
+        if self.clipped:
+            remarks.append(f"{self.clipped} with clipped samples")
+        if self.others:
+            kinds = ", ".join(f"{name} {count}" for name, count in self.others.most_common(5))
+            remarks.append(f"{self.others.total()} other files passed over ({kinds})")
+        return "".join(f", {remark}" for remark in remarks)
 
 
 def enhance_files(
@@ -113,6 +132,10 @@ def enhance_files(
                 bar.update(result.seconds)
             if result.reason is None:
                 summary.done += 1
+                summary.warned += bool(result.warnings)
+                summary.clipped += bool(result.clipped)
+                for warning in result.warnings:
+                    logging.warning("%s: %s", shown(result.job.source), shown(warning))
                 summary.audio_s += result.seconds
             else:
                 summary.quarantined += 1
