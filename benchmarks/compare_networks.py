@@ -154,7 +154,9 @@ def cost(config: Path) -> Dict[str, float]:
                 spent.append(time.process_time() - start)
         noisy = stft(wav[:, : int(COUNTED_S * fs)], fs, WINDOW_MS["disc"])
         lengths = torch.tensor([noisy.shape[1]])
-        parameters, macs = count(separator, lambda net: net(noisy, lengths, {}), fake=False)
+        parameters, macs = count(
+            separator, lambda net, x=noisy, n=lengths: net(x, n, {}), fake=False
+        )
         result["parameters"] = parameters
         result[f"GMAC/s {fs // 1000}k"] = macs / COUNTED_S / 1e9
         result[f"RTF {fs // 1000}k"] = min(spent) / TIMED_S

@@ -78,7 +78,7 @@ class MappedList:
             starts = self._starts[chosen]
             window = _window(self._map(), starts, self._ends[chosen], width)
             digits = (window >= 48) & (window <= 57)
-            # From the first digit on, up to what is none; a sign or a letter before it is no number.
+            # From the first digit on, up to what is none: a sign or a letter before it is no number
             begun = np.cumsum(digits, 1) > 0
             ended = np.cumsum(begun & ~digits, 1) > 0
             strange = ~begun & (window > SPACE)

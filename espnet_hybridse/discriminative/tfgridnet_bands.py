@@ -23,10 +23,11 @@ class TFGridNetBands(TFGridNetV3):
     """The small network of the discriminative branch (paper section 2.1, shape our choice).
 
     Bins of 50 Hz are merged into bands with fixed edges in Hz, so that one set of weights serves
-    every rate and 48 kHz costs little more than 16 kHz. Two overlapping strided convolutions
-    leave a quarter of the bands to the grid blocks; interpolation with skips comes back. A bounded complex mask per band, on this frame and its neighbours, and a small additive term
-    (a mask cannot fill what is empty) are spread over the bins without steps. It is a TFGridNetV3
-    by name only, as TFGridNetSFI is, so that stock ESPnet passes `fs` to encoder and decoder.
+    every rate and 48 kHz costs little more than 16 kHz. Two overlapping strided convolutions leave
+    a quarter of the bands to the grid blocks; interpolation with skips comes back. A bounded
+    complex mask per band, on this frame and its neighbours, and a small additive term (a mask
+    cannot fill what is empty) are spread over the bins without steps. It is a TFGridNetV3 by name
+    only, as TFGridNetSFI is, so that stock ESPnet passes `fs` to encoder and decoder.
 
     Args:
         input_dim: not used; ESPnet passes the encoder's output size.

@@ -29,7 +29,7 @@ from espnet_hybridse.training.trainer import HybridTrainer
 # the names.
 register()
 
-FUSED = ("adam", "adamw")
+ONE_KERNEL = ("adam", "adamw")
 """Optimisers whose step is one kernel on a GPU."""
 
 
@@ -59,7 +59,7 @@ class HybridEnhancementTask(EnhancementTask):
             type=str_or_none,
             choices=(*SHAPES, None),
             default=None,
-            help="Learning rate over max_epoch, and over --max_hours where given: up to optim_conf: "
+            help="Learning rate over max_epoch, and over --max_hours where given: up to optim_conf's "
             "lr within --warmup_share, then to zero along a cosine or a line. It takes the place "
             "of a scheduler's. none: the scheduler's.",
         )
@@ -138,7 +138,7 @@ class HybridEnhancementTask(EnhancementTask):
     @classmethod
     def build_optimizers(cls, args: argparse.Namespace, model: torch.nn.Module) -> list:
         """ESPnet's; on a GPU in one kernel, which also leaves out the step of a NaN gradient."""
-        if args.ngpu and args.optim in FUSED:
+        if args.ngpu and args.optim in ONE_KERNEL:
             args.optim_conf = {"fused": True, **args.optim_conf}
         return super().build_optimizers(args, model=model)
 
