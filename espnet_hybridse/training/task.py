@@ -59,8 +59,8 @@ class HybridEnhancementTask(EnhancementTask):
             type=str_or_none,
             choices=(*SHAPES, None),
             default=None,
-            help="Learning rate over max_epoch, and over --max_hours where given: up to optim_conf's "
-            "lr within --warmup_share, then to zero along a cosine or a line. It takes the place "
+            help="Learning rate over max_epoch, and over --max_hours where given: up to that of "
+            "optim_conf within --warmup_share, then to zero along a cosine or a line. It takes the place "
             "of a scheduler's. none: the scheduler's.",
         )
         parser.add_argument(
