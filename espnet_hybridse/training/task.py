@@ -60,8 +60,8 @@ class HybridEnhancementTask(EnhancementTask):
             choices=(*SHAPES, None),
             default=None,
             help="Learning rate over max_epoch, and over --max_hours where given: up to that of "
-            "optim_conf within --warmup_share, then to zero along a cosine or a line. It takes the place "
-            "of a scheduler's. none: the scheduler's.",
+            "optim_conf within --warmup_share, then to zero along a cosine or a line. It takes "
+            "the place of a scheduler's. none: the scheduler's.",
         )
         parser.add_argument(
             "--warmup_share",
