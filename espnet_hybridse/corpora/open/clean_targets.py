@@ -8,16 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_hybridse.assets import dnsmos_model
-from espnet_hybridse.audio import read_audio, resample, write_audio
-from espnet_hybridse.data.corpus.sentences import Utterance
-from espnet_hybridse.data.urgent26.effective_rate import effective_rate
-from espnet_hybridse.lists import write_json
-from espnet_hybridse.scoring.dnsmos import CALIBRATION, FS
-from espnet_hybridse.scoring.dnsmos_network import HOP, WINDOW, DnsmosNetwork
+from espnet_hybridse.fileio.assets import dnsmos_model
+from espnet_hybridse.fileio.audio import read_audio, resample, write_audio
+from espnet_hybridse.corpora.utterances import Utterance
+from espnet_hybridse.corpora.urgent26.effective_rate import effective_rate
+from espnet_hybridse.fileio.lists import write_json
+from espnet_hybridse.scoring.metrics.dnsmos import CALIBRATION, FS
+from espnet_hybridse.scoring.metrics.dnsmos_network import HOP, WINDOW, DnsmosNetwork
 
-JUDGED_SECONDS = 5.0
-"""Most of an utterance that is judged, from its middle: the score of more differs by hundredths."""
+JUDGED_SECONDS = 9.01
+"""Most of an utterance that is judged, from its middle: what the published network sees at once."""
+
+KEPT_EVERY = 100
+"""Utterances after which scores are written down: a run that is cut off loses no more."""
 
 CLIPPED_PEAK = 0.25
 CLIPPED_RUN = 4
@@ -60,8 +63,9 @@ def judge_all(
     kept, verdicts, scores = [], [], {}
     for utterance in utterances:
         stamp = f"{utterance.path} {Path(utterance.path).stat().st_mtime_ns}"
-        score = known.get(stamp) or _measure(utterance)
-        scores[stamp] = score
+        score = scores[stamp] = known.get(stamp) or _measure(utterance)
+        if len(scores) % KEPT_EVERY == 0:
+            write_json(store, known | scores)
         verdict = Verdict(utterance.uid, **score, reason=_reason(score, min_dnsmos))
         verdicts.append(verdict)
         if verdict.kept:
@@ -102,8 +106,8 @@ def _at_its_band(utterance: Utterance, band_fs: int, folder: Path) -> Utterance:
 def dnsmos_overall(wav: np.ndarray, fs: int) -> float:
     """DNSMOS P.835 overall of the middle JUDGED_SECONDS of (T,) at `fs` Hz.
 
-    The published script repeats short files to 9 s; here the network sees the excerpt once, which
-    costs half as much and gives the same within some hundredths.
+    The published script repeats short files to 9 s; here the network sees them once, which costs
+    less and gives the same within a tenth (standard deviation over 24 files; no bias).
     """
     wav = resample(wav, fs, FS)
     start = max(int(wav.size - JUDGED_SECONDS * FS) // 2, 0)

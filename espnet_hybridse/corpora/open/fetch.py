@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from espnet_hybridse.corpora.open.repositories import Repository, RepositoryError, find_git_dir
 from espnet_hybridse.corpora.open.table import SOURCES, Source
-from espnet_hybridse.lists import atomic_path
+from espnet_hybridse.fileio.lists import atomic_path
 
 
 @dataclass

@@ -21,18 +21,20 @@ from espnet_hybridse.corpora.open.mini import (
 )
 from espnet_hybridse.corpora.open.noise import MAX_SOURCE_SECONDS, find_noise, noise_set
 from espnet_hybridse.corpora.open.rooms import make_measured_rooms
+from espnet_hybridse.corpora.open.table import SOURCES, Source
 from espnet_hybridse.corpora.open.speech import VOICES, find_voices, voice_set
-from espnet_hybridse.data.corpus.generated import make_generated
-from espnet_hybridse.data.corpus.noise_pieces import Pieces, make_pieces
-from espnet_hybridse.data.corpus.packages import copy_licences as copy_package_licences
-from espnet_hybridse.data.corpus.prepare import summary, write_set
-from espnet_hybridse.data.corpus.recordings import NO_TEXT, Recording
-from espnet_hybridse.data.corpus.rooms import make_rooms
-from espnet_hybridse.data.corpus.sentences import Utterance, make_utterances
-from espnet_hybridse.data.corpus.split import SETS, drop_shared_prompts
-from espnet_hybridse.lists import Quarantine, atomic_path
+from espnet_hybridse.corpora.generated import make_generated
+from espnet_hybridse.corpora.noise_segments import Pieces, make_pieces
+from espnet_hybridse.corpora.mini.debian_packages import copy_licences as copy_package_licences
+from espnet_hybridse.corpora.mini.debian_packages import write_licence_table
+from espnet_hybridse.corpora.prepare import summary, write_set
+from espnet_hybridse.corpora.recordings import NO_TEXT, Recording
+from espnet_hybridse.corpora.rooms import make_rooms
+from espnet_hybridse.corpora.utterances import Utterance, make_utterances
+from espnet_hybridse.corpora.split import SETS, drop_shared_prompts
+from espnet_hybridse.fileio.lists import Quarantine, atomic_path
 from espnet_hybridse.simulation.rooms import FS as ROOM_FS
-from espnet_hybridse.workers import worker_pool
+from espnet_hybridse.runtime.workers import worker_pool
 
 VERSION = 1
 """Raised when the same options give other lists, so that old data is made anew."""
@@ -43,9 +45,13 @@ HELD_OUT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Options:
-    """Everything that decides what the lists hold."""
+    """Everything that decides what the lists hold.
+
+    mini: whether the mini recipe's training and validation recordings are a part of the corpus
+    """
 
     repositories: str
+    mini: bool = True
     num_rirs: int = 120
     num_generated: int = 40
     min_dnsmos: float = 3.0
@@ -53,6 +59,17 @@ class Options:
 
     def digest(self) -> str:
         return hashlib.sha256(json.dumps([VERSION, asdict(self)]).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of one voice is used, and how good it has to be."""
+
+    max_seconds: float
+    min_dnsmos: float
+    best_seconds: float = float("inf")
+    join: bool = True
+    cut: bool = False
 
 
 @dataclass
@@ -76,7 +93,13 @@ class Sets:
         )
 
 
-def prepare(options: Options, out: Path, downloads: Path, nj: int = 2) -> list[str]:
+def prepare(
+    options: Options,
+    out: Path,
+    downloads: Path,
+    nj: int = 2,
+    sources: Sequence[Source] = SOURCES,
+) -> list[str]:
     """Make the lists of the three sets under `out` and return one summary line a set.
 
     Lists are those of :func:`espnet_hybridse.corpora.prepare.prepare`; beside them clean_targets.tsv
@@ -92,14 +115,14 @@ def prepare(options: Options, out: Path, downloads: Path, nj: int = 2) -> list[s
         if marker["digest"] == options.digest():
             return [f"{out}: already prepared with these options; delete {done} to do it again"]
         done.unlink()
-    fetched = fetch_sources(Path(options.repositories), downloads)
-    rows = copy_licences(fetched, out)
-    roots = mini_roots(downloads)
-    if roots:
-        copy_package_licences(roots, out)
+    fetched = fetch_sources(Path(options.repositories), downloads, sources)
+    roots = mini_roots(downloads) if options.mini else {}
+    licences = copy_licences(fetched, out)
+    packages = copy_package_licences(roots, out) if roots else []
     quarantine = Quarantine(out / "quarantine.tsv")
     audio, made = downloads / "audio" / "open", Sets.empty()
     with worker_pool(nj) as pool:
+        _add_speech(fetched, roots, made, options, audio, pool, quarantine)
         _add_noise(fetched, roots, made, options, audio, pool, quarantine)
         _add_measured_rooms(fetched, made, audio, quarantine)
         winds = make_generated(
@@ -109,7 +132,6 @@ def prepare(options: Options, out: Path, downloads: Path, nj: int = 2) -> list[s
             "stationary", options.num_generated, downloads / "audio", options.seed, pool
         )
         rooms = make_rooms(downloads / "audio", options.num_rirs, options.seed, pool)
-        _add_speech(fetched, roots, made, options, audio, pool, quarantine)
     lines = []
     sets = drop_shared_prompts(made.utterances, NO_TEXT)
     for name in SETS:
@@ -124,19 +146,7 @@ def prepare(options: Options, out: Path, downloads: Path, nj: int = 2) -> list[s
     _write_text(out / "clean_targets.tsv", verdict_rows(made.verdicts))
     lines.append(_verdict_summary(made.verdicts, out))
     lines.append(quarantine.summary())
-    _write_text(
-        out / "LICENSES.md",
-        [
-            "# Recordings used, and their licences",
-            "",
-            "The full texts are in LICENSES/. The audio and what is rendered from it stay under "
-            "these licences; keep both out of version control.",
-            "",
-            "| repository | commit | licence of the audio | used as |",
-            "|---|---|---|---|",
-            *rows,
-        ],
-    )
+    write_licence_table(out, [*licences, *packages])
     marker = json.dumps({"digest": options.digest(), "options": asdict(options)})
     _write_text(done, [marker])
     return lines
@@ -164,14 +174,15 @@ def _add_speech(
             name = voice_set(item.source.name, speaker)
             held_out = 4 * HELD_OUT_SECONDS if speaker in voices.sets else HELD_OUT_SECONDS
             seconds = voices.max_seconds if name == "train" else held_out
-            jobs.append((name, speaker, recordings, seconds, options.min_dnsmos, voices.join))
+            limits = Limits(seconds, options.min_dnsmos, voices.best_seconds, voices.join, voices.cut)
+            jobs.append((name, speaker, recordings, limits))
     for speaker, (name, recordings) in mini_voices(roots).items():
-        jobs.append((name, speaker, recordings, MAX_SECONDS[name], MIN_DNSMOS, True))
+        jobs.append((name, speaker, recordings, Limits(MAX_SECONDS[name], MIN_DNSMOS)))
     # The longest voices first, so that no process is left alone with one at the end.
     jobs.sort(key=lambda job: (-len(job[2]), job[1]))
     running = [
-        (name, pool.submit(make_voice, speaker, recordings, audio, options.seed, *limits))
-        for name, speaker, recordings, *limits in jobs
+        (name, pool.submit(make_voice, speaker, recordings, audio, options.seed, limits))
+        for name, speaker, recordings, limits in jobs
     ]
     for name, job in tqdm(running, "speakers"):
         kept, verdicts, bad = job.result()
@@ -185,16 +196,36 @@ def make_voice(
     recordings: Sequence[Recording],
     audio: Path,
     seed: int,
-    max_seconds: float,
-    min_dnsmos: float,
-    join: bool,
+    limits: Limits,
 ) -> tuple[list[Utterance], list[Verdict], list[tuple[str, str, str]]]:
     """Utterances of one voice that are clean enough, all verdicts, and files that are unusable."""
     utterances, bad = make_utterances(
-        speaker, recordings, audio / "speech", max_seconds, seed, join=join
+        speaker,
+        recordings,
+        audio / "speech",
+        limits.max_seconds,
+        seed,
+        join=limits.join,
+        cut=limits.cut,
     )
-    kept, verdicts = judge_all(utterances, audio / "judged", speaker, min_dnsmos)
+    kept, verdicts = judge_all(utterances, audio / "judged", speaker, limits.min_dnsmos)
+    if sum(utterance.seconds for utterance in kept) > limits.best_seconds:
+        kept = _best(kept, verdicts, limits.best_seconds)
     return kept, verdicts, bad
+
+
+def _best(
+    utterances: Sequence[Utterance], verdicts: Sequence[Verdict], max_seconds: float
+) -> list[Utterance]:
+    """Those with the highest DNSMOS, `max_seconds` of them, in their own order."""
+    score = {verdict.uid: verdict.dnsmos for verdict in verdicts}
+    chosen, seconds = set(), 0.0
+    for utterance in sorted(utterances, key=lambda u: (-score[u.uid], u.uid)):
+        seconds += utterance.seconds
+        if seconds > max_seconds:
+            break
+        chosen.add(utterance.uid)
+    return [utterance for utterance in utterances if utterance.uid in chosen]
 
 
 def _add_noise(

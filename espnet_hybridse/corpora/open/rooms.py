@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from espnet_hybridse.audio import RATES, BadAudio, resample, write_audio
+from espnet_hybridse.fileio.audio import RATES, BadAudio, resample, write_audio
 from espnet_hybridse.corpora.open.fetch import Fetched
 
 MAX_T60 = 1.2
