@@ -23,20 +23,26 @@ Pieces = dict[str, tuple[int, str]]
 
 
 def make_pieces(
-    name: str, recordings: Sequence[Recording], out: Path, seed: int
+    name: str,
+    recordings: Sequence[Recording],
+    out: Path,
+    seed: int,
+    max_seconds: float = float("inf"),
 ) -> tuple[Pieces, list[tuple[str, str, str]]]:
     """Write one family's noise of one set to out/<name>/*.flac at the recordings' own rates.
 
     Files over 15 s are cut, files under 5 s are strung together to 10 s with gaps of up to 0.4 s
     (our choice: a drum hit repeated ten times a second is no noise anyone meets). For `babble`
     four strings of acted dialogue are summed at equal level, because one competing voice would
-    leave open which voice is the target. A finished family leaves a manifest and is not redone.
+    leave open which voice is the target. Of one recording at most `max_seconds` are used. A
+    finished family leaves a manifest and is not redone.
 
     Returns:
         The pieces, and `(uid, path, reason)` of every file that could not be used.
     """
     manifest = out / f"{name}.json"
-    identity = json.dumps([[str(r.path) for r in recordings], seed])
+    limit = [max_seconds] if max_seconds < float("inf") else []
+    identity = json.dumps([[str(r.path) for r in recordings], seed, *limit])
     digest = hashlib.sha256(identity.encode()).hexdigest()
     if manifest.is_file():
         done = json.loads(manifest.read_text(encoding="utf-8"))
@@ -45,7 +51,7 @@ def make_pieces(
             return pieces, [tuple(row) for row in done["bad"]]
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     bad: list[tuple[str, str, str]] = []
-    waves = _waves(recordings, bad, rng)
+    waves = _waves(recordings, bad, rng, max_seconds)
     if name.endswith("babble"):
         waves = _babble(waves)
     pieces: Pieces = {}
@@ -58,14 +64,16 @@ def make_pieces(
     return pieces, bad
 
 
-def _waves(recordings, bad, rng: np.random.Generator) -> list[tuple[int, np.ndarray]]:
+def _waves(
+    recordings, bad, rng: np.random.Generator, max_seconds: float = float("inf")
+) -> list[tuple[int, np.ndarray]]:
     """Pieces (fs, (T,)) of `recordings`; unusable files are added to `bad`."""
     waves: list[tuple[int, np.ndarray]] = []
     strings: dict[int, list[np.ndarray]] = {}
     for recording in recordings:
         try:
             wav, fs = decode(recording.path)
-            wav = trim(wav, fs, below_peak_db=50.0)
+            wav = trim(wav[: int(min(max_seconds * fs, wav.size))], fs, below_peak_db=50.0)
         except BadAudio as error:
             bad.append((recording.path.stem, str(recording.path), str(error)))
             continue

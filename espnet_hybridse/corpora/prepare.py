@@ -11,7 +11,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from espnet_hybridse.corpora.generated import make_generated, make_rooms
-from espnet_hybridse.corpora.mini.debian_packages import FIX, copy_licences, fetch_all
+from espnet_hybridse.corpora.mini.debian_packages import (
+    FIX,
+    copy_licences,
+    fetch_all,
+    write_licence_table,
+)
 from espnet_hybridse.corpora.mini.noise import find_noise, split_recordings
 from espnet_hybridse.corpora.mini.speech import VOICES, find_speech
 from espnet_hybridse.corpora.noise_segments import Pieces, make_pieces
@@ -80,7 +85,7 @@ def prepare(options: Options, out: Path, downloads: Path, nj: int = 2) -> list[s
         audio = audio / "own"
     else:
         roots = fetch_all(downloads)
-        copy_licences(roots, out)
+        write_licence_table(out, copy_licences(roots, out))
         speech, voices, noise = find_speech(roots), VOICES, find_noise(roots)
     missing = [name for name in SETS if name not in {voices[r.speaker] for r in speech}]
     if missing or not noise:

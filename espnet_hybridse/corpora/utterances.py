@@ -41,6 +41,8 @@ def make_utterances(
     max_seconds: float,
     seed: int,
     min_snr_db: float = MIN_SNR_DB,
+    join: bool = True,
+    cut: bool = False,
 ) -> tuple[list[Utterance], list[tuple[str, str, str]]]:
     """Decode, clean and join one speaker's clips into out/<speaker>/*.flac.
 
@@ -49,6 +51,12 @@ def make_utterances(
     are used once; work ends at `max_seconds` so that no voice dominates. A finished speaker
     leaves a manifest and is not done again.
 
+    Args:
+        join: False where `speaker` stands for several people: each clip stays one utterance,
+            and keeps its silence where it would be too short without.
+        cut: clips of more than 15 s that have no text end at a pause before that, and are not set
+            aside.
+
     Returns:
         The utterances, and `(uid, path, reason)` of every file that could not be used.
     """
@@ -56,7 +64,7 @@ def make_utterances(
     order = sorted(recordings, key=lambda recording: str(recording.path))
     identity = [[str(r.path), _stamp(r.path), r.lang, r.text] for r in order]
     digest = hashlib.sha256(
-        json.dumps([identity, max_seconds, seed, min_snr_db]).encode()
+        json.dumps([identity, max_seconds, seed, min_snr_db] + [join, cut] * (cut or not join)).encode()
     ).hexdigest()
     if manifest.is_file():
         done = json.loads(manifest.read_text(encoding="utf-8"))
@@ -66,7 +74,9 @@ def make_utterances(
     rng = np.random.default_rng([seed, zlib.crc32(speaker.encode())])
     utterances: list[Utterance] = []
     bad: list[tuple[str, str, str]] = []
-    for fs, group in _groups(_clips(order, min_snr_db, bad), rng):
+    clips = _clips(order, min_snr_db, bad, 0.0 if join else MIN_SECONDS, cut)
+    groups = _groups(clips, rng) if join else ((fs, [(clip, wav)]) for clip, wav, fs in clips)
+    for fs, group in groups:
         uid = f"{speaker}-{len(utterances):04d}"
         wav = _join([clip for _, clip in group], fs, rng)
         if wav.size < MIN_SECONDS * fs:
@@ -100,8 +110,17 @@ def _stamp(path: Path):
     return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else None
 
 
-def _clips(recordings: Iterable[Recording], min_snr_db: float, bad: list):
-    """Yield (recording, trimmed (T,), fs) of the files fit as a clean target, each content once."""
+def _clips(
+    recordings: Iterable[Recording],
+    min_snr_db: float,
+    bad: list,
+    min_seconds: float = 0.0,
+    cut: bool = False,
+):
+    """Yield (recording, trimmed (T,), fs) of the files fit as a clean target, each content once.
+
+    A clip that would be shorter than `min_seconds` is not trimmed.
+    """
     seen = set()
     for recording in recordings:
         uid = f"{recording.speaker}/{recording.path.stem}"
@@ -110,7 +129,10 @@ def _clips(recordings: Iterable[Recording], min_snr_db: float, bad: list):
             snr = snr_db(wav, fs)
             if snr < min_snr_db:
                 raise BadAudio(f"noisy: about {snr:.0f} dB SNR, at least {min_snr_db:g} wanted")
-            wav = trim(wav, fs)
+            trimmed = trim(wav, fs)
+            wav = trimmed if trimmed.size >= min_seconds * fs else wav
+            if cut and recording.text == NO_TEXT:
+                wav = _cut(wav, fs)
             if wav.size > MAX_SECONDS * fs:
                 raise BadAudio(f"too long: {wav.size / fs:.1f} s, at most {MAX_SECONDS:g} s")
         except BadAudio as error:
@@ -120,6 +142,16 @@ def _clips(recordings: Iterable[Recording], min_snr_db: float, bad: list):
         if content not in seen:
             seen.add(content)
             yield recording, wav, fs
+
+
+def _cut(wav: np.ndarray, fs: int) -> np.ndarray:
+    """(T,) up to the quietest tenth of a second in the last third of MAX_SECONDS."""
+    limit = int(MAX_SECONDS * fs)
+    if wav.size <= limit:
+        return wav
+    start, step = limit * 2 // 3, fs // 10
+    powers = np.square(wav[start:limit][: (limit - start) // step * step]).reshape(-1, step)
+    return trim(wav[: start + (int(powers.mean(axis=1).argmin()) + 1) * step], fs)
 
 
 def _groups(clips, rng: np.random.Generator):

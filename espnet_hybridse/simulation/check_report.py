@@ -2,12 +2,11 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
 
-from espnet_hybridse.simulation.meta import Sample
+from espnet_hybridse.simulation.meta import CLEAN_SNR_DB, NOISE_ONLY_SNR_DB, Sample
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def report_on(name: str, total: int, kept: list[Sample], faults: Counter[str]) -
     """The report on a set of which `kept` is left."""
     snrs: dict[str, list[float]] = {"noise": [], "wind_noise": []}
     for sample in kept:
-        if not isfinite(sample.snr_dB):  # of a set that was simulated elsewhere
+        if not NOISE_ONLY_SNR_DB < sample.snr_dB < CLEAN_SNR_DB:  # of a set that was simulated elsewhere
             continue
         wind = "wind_noise(" in sample.augmentation
         snrs["wind_noise" if wind else "noise"].append(sample.snr_dB)

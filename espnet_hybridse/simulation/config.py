@@ -164,6 +164,11 @@ class SimulationConfig:
     min_seconds, max_seconds: speech outside these durations is left out
     highpass_hz: corner of the zero-phase high-pass on speech, 0 for none
     num_distortions: probability of each number of further distortions
+    level_db: RMS of the target over the parts that are not silent, in dB re full scale, as far as
+        the peaks allow; None: as loud as they allow
+    clean_probability: share of samples without any distortion, the target itself
+    noise_only_probability: share of samples of noise alone, whose target is silence; neither
+        share is drawn for sets with coverage
     """
 
     rates: dict[int, float] = field(default_factory=lambda: dict.fromkeys(RATES, 1.0))
@@ -172,6 +177,9 @@ class SimulationConfig:
     min_seconds: float = 0.5
     max_seconds: float = 30.0
     highpass_hz: float = 70.0
+    level_db: Range | None = None
+    clean_probability: float = 0.0
+    noise_only_probability: float = 0.0
     noise: NoiseConfig = NoiseConfig()
     wind: WindConfig = WindConfig()
     reverberation: ReverberationConfig = ReverberationConfig()
@@ -199,6 +207,15 @@ class SimulationConfig:
             raise ConfigError(
                 f"min_seconds={self.min_seconds}, max_seconds={self.max_seconds}; "
                 "accepted: 0.1 <= min_seconds < max_seconds"
+            )
+        if self.level_db is not None:
+            _check_range("level_db", self.level_db, -60, 0)
+        for name in ("clean_probability", "noise_only_probability"):
+            _check_probability(name, getattr(self, name))
+        if self.clean_probability + self.noise_only_probability > 1:
+            raise ConfigError(
+                f"clean_probability={self.clean_probability}, noise_only_probability="
+                f"{self.noise_only_probability}: together at most 1"
             )
         if not 0 <= self.highpass_hz <= 1000:
             raise ConfigError(f"highpass_hz: {self.highpass_hz}; accepted: 0 (off) to 1000 Hz")
@@ -269,6 +286,8 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
         for weight in value.values():
             _convert(float, weight, name)
         return value
+    if value is None and type(None) in typing.get_args(kind):
+        return None
     if not isinstance(value, list):
         raise ConfigError(f"{name}: {value!r}; expected a list, such as [from, to]")
     return tuple(value)

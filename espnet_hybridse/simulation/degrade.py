@@ -6,11 +6,11 @@ from scipy.signal import butter, sosfiltfilt
 from espnet_hybridse.fileio.audio import BadAudio, check_audio, check_rate
 from espnet_hybridse.simulation.cache import AudioCache, process_cache
 from espnet_hybridse.simulation.distortions.grammar import parse_distortions
-from espnet_hybridse.simulation.distortions.noise import AdditiveNoise
+from espnet_hybridse.simulation.distortions.noise import AdditiveNoise, active_power
 from espnet_hybridse.simulation.distortions.reverberation import Reverberation
 from espnet_hybridse.simulation.distortions.wind import WindNoise
 from espnet_hybridse.simulation.draw import Drawn
-from espnet_hybridse.simulation.meta import Sample
+from espnet_hybridse.simulation.meta import CLEAN_SNR_DB, NOISE_ONLY_SNR_DB, Sample
 from espnet_hybridse.simulation.sources import Sources, read_rir, read_segment, read_speech
 
 PEAK = 0.9
@@ -44,7 +44,9 @@ def simulate(sample: Sample, sources: Sources) -> tuple[np.ndarray, np.ndarray]:
         raise BadSource(path, error) from error
     except ValueError as error:
         raise BadSource("-", error) from error
-    drawn = Drawn(sample.noise_uid, sample.snr_dB, sample.rir_uid, distortions)
+    drawn = Drawn(
+        sample.noise_uid, sample.snr_dB, sample.rir_uid, distortions, sample.level_db
+    )
     rng = np.random.default_rng(sample.seed)
     try:
         speech = highpass(speech, fs, sample.highpass_hz)
@@ -66,7 +68,9 @@ def degrade(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Degrade speech (T,) at `fs` Hz: noisy and clean, both (T,) float32, under one gain.
 
-    Order: room, noise or wind, then the further distortions as they are listed.
+    Order: room, noise or wind, then the further distortions as they are listed. Noise that is
+    CLEAN_SNR_DB below the speech is left out; speech that is as far below noise too, and the target
+    is silence.
 
     Args:
         early_ms: what the target keeps of the room after the direct path.
@@ -86,6 +90,13 @@ def degrade(
                 f"{speech.size / fs:.2f} s; its tail would be cut off",
             )
         noisy, clean = room.apply(speech, fs), room.target(speech, fs)
+    if drawn.snr_db <= NOISE_ONLY_SNR_DB:
+        path = _path((sources.noise, sources.wind), drawn.noise_uid)
+        noise = _make(path, lambda: read_segment(path, fs, speech.size, rng, cache))
+        noisy = noise * _gain(noise, noise, fs, drawn.level_db)
+        return check_audio(noisy, fs), np.zeros_like(noisy)
+    if drawn.snr_db >= CLEAN_SNR_DB:
+        return _finished(noisy, clean, fs, drawn.level_db)
     winds = [distortion for distortion in drawn.distortions if isinstance(distortion, WindNoise)]
     others = [distortion for distortion in drawn.distortions if distortion not in winds]
     tables = (sources.wind, sources.noise) if winds else (sources.noise, sources.wind)
@@ -97,8 +108,24 @@ def degrade(
         noise = AdditiveNoise(drawn.snr_db, recording)
     for distortion in (noise, *others):
         noisy = distortion.apply(noisy, fs, rng)
-    gain = np.float32(PEAK / max(np.abs(noisy).max(), np.abs(clean).max(), 1e-10))
+    return _finished(noisy, clean, fs, drawn.level_db)
+
+
+def _finished(
+    noisy: np.ndarray, clean: np.ndarray, fs: int, level_db: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both under the gain that their level and peaks ask for, checked."""
+    gain = _gain(noisy, clean, fs, level_db)
     return check_audio(noisy * gain, fs), check_audio(clean * gain, fs)
+
+
+def _gain(noisy: np.ndarray, target: np.ndarray, fs: int, level_db: float) -> np.float32:
+    """The gain that brings the target's active parts to `level_db`, but no peak above PEAK."""
+    gain = PEAK / max(np.abs(noisy).max(), np.abs(target).max(), 1e-10)
+    if level_db < 0:
+        rms = np.sqrt(max(active_power(target, fs), 1e-20))
+        gain = min(gain, 10 ** (level_db / 20) / rms)
+    return np.float32(gain)
 
 
 def highpass(speech: np.ndarray, fs: int, corner_hz: float) -> np.ndarray:

@@ -16,17 +16,22 @@ from espnet_hybridse.simulation.distortions.codec import Codec
 from espnet_hybridse.simulation.distortions.grammar import FURTHER_DISTORTIONS, Distortion
 from espnet_hybridse.simulation.distortions.packet_loss import PacketLoss, draw_lost_packets
 from espnet_hybridse.simulation.distortions.wind import WindNoise
+from espnet_hybridse.simulation.meta import CLEAN_SNR_DB, NOISE_ONLY_SNR_DB
 from espnet_hybridse.simulation.sources import Sources, serves
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The distortions of one utterance; `none` where there is no room response."""
+    """The distortions of one utterance; `none` where there is no room response.
+
+    snr_db, level_db: see :class:`espnet_hybridse.simulation.meta.Sample`.
+    """
 
     noise_uid: str
     snr_db: float
     rir_uid: str
     distortions: list[Distortion]
+    level_db: float = 0.0
 
 
 class DistortionDrawer:
@@ -52,6 +57,11 @@ class DistortionDrawer:
     def draw(self, rng: np.random.Generator, fs: int, length: int, wanted: str = "") -> Drawn:
         """Distortions for (length,) samples at `fs` Hz; `wanted` names one that must be there."""
         config, sources = self.config, self.sources
+        # No number is drawn for what is switched off: sets of older configs stay as they were.
+        level_db = 0.0 if config.level_db is None else _between(config.level_db, rng)
+        plain_snr_db = self._draw_plain(rng)
+        if plain_snr_db and not config.coverage:
+            return Drawn(self._choose("noise", fs, rng), plain_snr_db, "none", [], level_db)
         wind = bool(sources.wind) and (
             rng.random() < config.wind.probability or wanted == "wind_noise"
         )
@@ -64,7 +74,17 @@ class DistortionDrawer:
         distortions: list[Distortion] = [self._draw_wind(rng)] if wind else []
         for name in self._draw_names(fs, wind, wanted, rng):
             distortions.append(self._draw_distortion(name, fs, length, rng))
-        return Drawn(noise_uid, snr_db, rir_uid, distortions)
+        return Drawn(noise_uid, snr_db, rir_uid, distortions, level_db)
+
+    def _draw_plain(self, rng: np.random.Generator) -> float:
+        """The SNR that stands for clean speech or for noise alone; 0 for neither."""
+        clean, noise_only = self.config.clean_probability, self.config.noise_only_probability
+        if not clean + noise_only:
+            return 0.0
+        place = rng.random()
+        if place < clean:
+            return CLEAN_SNR_DB
+        return NOISE_ONLY_SNR_DB if place < clean + noise_only else 0.0
 
     def _choose(self, kind: str, fs: int, rng: np.random.Generator) -> str:
         """A source that holds the band of `fs` Hz.

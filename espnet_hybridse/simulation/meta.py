@@ -10,6 +10,8 @@ from pathlib import Path
 from espnet_hybridse.fileio.lists import ListError, atomic_path
 
 NO_TEXT = "<not-available>"
+CLEAN_SNR_DB, NOISE_ONLY_SNR_DB = 100.0, -100.0
+"""SNRs at which other tools, which know no such samples, render practically the same."""
 NAME = re.compile(r"[^\s/]+")
 
 
@@ -18,6 +20,9 @@ class Sample:
     """One line of meta.tsv: all that rendering needs, besides the source lists.
 
     fs in Hz, length in samples at fs, `none` where there is no room response or augmentation.
+    snr_dB of CLEAN_SNR_DB or more: without noise; of NOISE_ONLY_SNR_DB or less: noise alone, and
+    silence as the target. level_db: RMS of the target's active parts re full scale, as far as
+    peaks allow; 0, which they never allow, is as loud as can be.
     """
 
     id: str
@@ -36,11 +41,17 @@ class Sample:
     seed: int = -1
     highpass_hz: float = 70.0
     early_ms: float = 50.0
+    level_db: float = 0.0
 
     def __post_init__(self):
         if self.seed < 0:  # a list of the challenge's tools: they seed with the id's number
             number = self.id.rpartition("_")[2]
             object.__setattr__(self, "seed", int(number) if number.isdigit() else 0)
+
+    @property
+    def noise_only(self) -> bool:
+        """Whether the target is silence."""
+        return self.snr_dB <= NOISE_ONLY_SNR_DB
 
 
 COLUMNS = tuple(spec.name for spec in dataclasses.fields(Sample))

@@ -136,6 +136,7 @@ class _RowDrawer:
             seed=number,
             highpass_hz=float(config.highpass_hz),
             early_ms=float(config.reverberation.early_ms),
+            level_db=drawn.level_db,
         )
 
     def _nth(self, uids: list[str], stream: int, position: int) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from espnet_hybridse.fileio.lists import atomic_path
 from espnet_hybridse.simulation.distortions.grammar import name_of
-from espnet_hybridse.simulation.meta import NO_TEXT, Sample
+from espnet_hybridse.simulation.meta import CLEAN_SNR_DB, NO_TEXT, Sample
 
 LISTS = {
     "wav.scp": lambda sample: sample.noisy_path,
@@ -100,6 +100,10 @@ def distortion_label(sample: Sample) -> str:
     """Names of all distortions of a sample, such as `noise+reverberation+codec`."""
     names = [name_of(part) for part in sample.augmentation.split("/")]
     names = [name for name in names if name not in ("", "none")]
+    if sample.snr_dB >= CLEAN_SNR_DB and not names and sample.rir_uid == "none":
+        return "clean"
+    if sample.noise_only:
+        return "noise_only"
     if "wind_noise" not in names:
         names.insert(0, "noise")
     if sample.rir_uid != "none":

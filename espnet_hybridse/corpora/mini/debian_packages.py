@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,13 +150,13 @@ def _run(command: list[str], cwd=None) -> None:
         raise FetchError(f"{command[0]} failed: {lines[-1]}")
 
 
-def copy_licences(roots: dict[str, Path], out: Path) -> None:
-    """Copy every package's own licence text to out/LICENSES/<package> and tabulate them.
+def copy_licences(roots: dict[str, Path], out: Path) -> list[str]:
+    """Copy every package's own licence text to out/LICENSES/<package>; returns rows for a table.
 
     Raises:
         FetchError: a package came without a licence file, so that its use cannot be justified.
     """
-    rows = ["| package | version | licence of the audio | used as |", "|---|---|---|---|"]
+    rows = []
     for package in PACKAGES:
         if package.name not in roots:
             continue
@@ -170,10 +171,17 @@ def copy_licences(roots: dict[str, Path], out: Path) -> None:
         archive = (root / "ARCHIVE").read_text(encoding="utf-8").strip()
         version = package.version or archive.split("_")[1].replace("%3a", ":")
         rows.append(f"| {package.name} | {version} | {package.licence} | {package.use} |")
+    return rows
+
+
+def write_licence_table(out: Path, rows: Sequence[str]) -> None:
+    """Write out/LICENSES.md: name, version, licence and use of every source."""
     with atomic_path(out / "LICENSES.md") as tmp:
         tmp.write_text(
             "# Recordings used, and their licences\n\nThe full texts are in LICENSES/. The audio "
             "and what is rendered from it stay under these licences; keep both out of version "
-            "control.\n\n" + "\n".join(rows) + "\n",
+            "control.\n\n| source | version | licence of the audio | used as |\n|---|---|---|---|\n"
+            + "\n".join(rows)
+            + "\n",
             encoding="utf-8",
         )

