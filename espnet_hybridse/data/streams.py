@@ -8,7 +8,8 @@ from typing import IO
 import numpy as np
 import soundfile
 
-from espnet_hybridse.fileio.audio import ARCHIVED, BadAudio
+from espnet_hybridse.fileio.audio import BadAudio
+from espnet_hybridse.fileio.decode import ARCHIVED
 
 
 @dataclass(frozen=True)

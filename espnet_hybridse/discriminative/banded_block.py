@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from espnet_hybridse.nn.batching import by_row_parts
-from espnet_hybridse.nn.precision import as_autocast
+from espnet_hybridse.nn.precision import run_lstm
 
 
 class BandedBlock(nn.Module):
@@ -84,8 +84,8 @@ class Recurrence(nn.Module):
 
     def _rows(self, rows: Tensor) -> Tensor:
         """(N, L, C) -> (N, L, C)."""
-        steps = as_autocast(rows.transpose(0, 1).contiguous())
-        return self.project(self.rnn(steps)[0]).transpose(0, 1)
+        steps = rows.transpose(0, 1).contiguous()
+        return self.project(run_lstm(self.rnn, steps)).transpose(0, 1)
 
 
 class TimeAttention(nn.Module):

@@ -1,6 +1,5 @@
 """TF-GridNet-SFI on merged bands: a U-Net along frequency around a few grid blocks."""
 
-import math
 from collections import OrderedDict
 from typing import Optional
 
@@ -10,9 +9,10 @@ from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import Tensor, nn
 
 from espnet_hybridse.discriminative.banded_block import BandedBlock
+from espnet_hybridse.nn.band_unet import Down, Up, bounded, identity
 from espnet_hybridse.nn.bands import Bands
 from espnet_hybridse.nn.batching import by_length
-from espnet_hybridse.nn.precision import autocast
+from espnet_hybridse.nn.precision import autocast, in_float32
 from espnet_hybridse.nn.spectrum import compress, expand, rms_normalise
 
 INPUTS = 3
@@ -86,7 +86,7 @@ class TFGridNetBands(TFGridNetV3):
         self.amp_dtype = amp_dtype
         self.bands = Bands(single_bins, erb_step)
         half = max(channels // 2, 8)
-        self.down = nn.ModuleList([_Down(INPUTS, half), _Down(half, channels)])
+        self.down = nn.ModuleList([Down(INPUTS, half), Down(half, channels)])
         self.blocks = nn.ModuleList(
             BandedBlock(
                 channels,
@@ -100,11 +100,13 @@ class TFGridNetBands(TFGridNetV3):
             )
             for _ in range(n_layers)
         )
-        self.up = nn.ModuleList([_Up(channels, half), _Up(half, half)])
+        self.up = nn.ModuleList([Up(channels, half), Up(half, half)])
         self.head = nn.Linear(half + INPUTS, self.parts)
         self.detail = _Detail(half, detail_channels, self.parts) if detail_channels else None
         self.detail_bins = int(detail_hz // 50) + 1
         self._start_as_identity()
+
+    lengths_on_cpu = True
 
     @property
     def parts(self) -> int:
@@ -120,7 +122,7 @@ class TFGridNetBands(TFGridNetV3):
             self.head.weight.mul_(0.1)
             self.head.bias.zero_()
             centre = self.taps // 2
-            self.head.bias[2 * centre] = self.mask_limit * math.atanh(1.0 / self.mask_limit)
+            self.head.bias[2 * centre] = identity(self.mask_limit)
 
     def forward(
         self, input: Tensor, ilens: Tensor, additional: Optional[dict] = None
@@ -161,7 +163,7 @@ class TFGridNetBands(TFGridNetV3):
                 x = block(x)
             x = self.up[0](x + inner, skips[1].shape[2])
             x = self.up[1](x + skips[1], merged.shape[2])
-        with torch.autocast(features.device.type, enabled=False):
+        with in_float32(features):
             x = x.float()
             bands = self.head(torch.cat([x, merged], dim=-1)).transpose(2, 3)
             out = self.bands.spread(bands, bins)  # (B, T, parts, F)
@@ -181,12 +183,6 @@ class TFGridNetBands(TFGridNetV3):
         return F.pad(out, (0, bins - near))
 
 
-def bounded(mask: Tensor, limit: float) -> Tensor:
-    """Complex mask whose magnitude stays below `limit`, smoothly and with its phase kept."""
-    magnitude = (torch.view_as_real(mask).square().sum(-1) + 1e-8).sqrt()
-    return mask * (limit * torch.tanh(magnitude / limit) / magnitude)
-
-
 def weigh(spectrum: Tensor, mask: Tensor) -> Tensor:
     """Sum of masked frames: (B, T, F) and (B, T, taps, F), both complex -> (B, T, F).
 
@@ -198,43 +194,6 @@ def weigh(spectrum: Tensor, mask: Tensor) -> Tensor:
     margin = taps // 2
     padded = F.pad(spectrum, (0, 0, margin, margin))
     return sum(padded[:, k : k + frames] * mask[:, :, k] for k in range(taps))
-
-
-class _Down(nn.Module):
-    """Convolution over three frames and five bands, every second band; norm and activation."""
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, (3, 5), stride=(1, 2), padding=(1, 2))
-        self.norm = nn.LayerNorm(outputs)
-        self.act = nn.PReLU(outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, K, inputs) -> (B, T, ceil(K / 2), outputs)."""
-        # Channel-last memory is what the permuted view already has.
-        x = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return prelu(self.norm(x), self.act)
-
-
-class _Up(nn.Module):
-    """Interpolation back to the bands that a _Down had, and a convolution over three of them.
-
-    Unlike a transposed convolution it treats even and odd bands alike: no comb in the mask.
-    """
-
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, (1, 3), padding=(0, 1))
-        self.norm = nn.LayerNorm(outputs)
-        self.act = nn.PReLU(outputs)
-
-    def forward(self, x: Tensor, bands: int) -> Tensor:
-        """(B, T, Q, inputs) -> (B, T, bands, outputs), bands 2 Q or 2 Q - 1."""
-        # Band q of a _Down is centred on band 2 q of its input.
-        after = torch.cat([x[:, :, 1:], x[:, :, -1:]], dim=2)
-        x = torch.stack([x, 0.5 * (x + after)], dim=3).flatten(2, 3)[:, :, :bands]
-        x = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return prelu(self.norm(x), self.act)
 
 
 class _Detail(nn.Module):
@@ -253,8 +212,3 @@ class _Detail(nn.Module):
         """(B, T, C, F) of the bands and (B, T, 3, F) of the bins -> (B, T, parts, F)."""
         x = torch.cat([hidden, features], dim=2).transpose(1, 2)  # (B, C + 3, T, F)
         return self.out(self.act(self.conv(x))).transpose(1, 2)
-
-
-def prelu(x: Tensor, act: nn.PReLU) -> Tensor:
-    """PReLU over the last dimension, whose layout F.prelu would take for the batch."""
-    return torch.where(x > 0, x, x * act.weight.to(x.dtype))

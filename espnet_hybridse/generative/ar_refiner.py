@@ -6,6 +6,7 @@ import torch
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import Tensor, nn
 
+from espnet_hybridse.generative.banded_refiner import BandedRefiner
 from espnet_hybridse.generative.decode_weights import DTYPES, StepWeights
 from espnet_hybridse.generative.decoding import Decoded, decode
 from espnet_hybridse.generative.refiner import Refiner
@@ -40,6 +41,7 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
             (paper: 12 layers of 512).
         channels, downs, blocks, hidden, heads, bidirectional, compression, mask_limit, residual:
             see Refiner.
+        bands: merge bins into bands, see BandedRefiner (our choice; the paper has none).
         refiner_fs: 16000 as in the paper (nothing above 8 kHz comes out), or "native": the same
             weights run over all bins of the input's rate.
         state_noise: standard deviation, relative to the states' RMS, of noise on the states in
@@ -78,6 +80,7 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
         compression: float = 0.3,
         mask_limit: float = 3.0,
         residual: bool = False,
+        bands: bool = False,
         refiner_fs: int | str = REFINER_FS,
         state_noise: float = 0.0,
         history_noise: float = 0.0,
@@ -111,7 +114,7 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
             if use_tokens
             else None
         )
-        self.refiner = Refiner(
+        self.refiner = (BandedRefiner if bands else Refiner)(
             lm_dim,
             channels,
             downs,

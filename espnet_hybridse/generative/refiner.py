@@ -60,7 +60,7 @@ class Refiner(nn.Module):
         self.compression, self.mask_limit = compression, mask_limit
         self.encoder = nn.ModuleList(_Down(channels if i else 3, channels) for i in range(downs))
         self.blocks = nn.ModuleList(
-            _Block(channels, hidden, state_dim, heads, bidirectional) for _ in range(blocks)
+            DualPathBlock(channels, hidden, state_dim, heads, bidirectional) for _ in range(blocks)
         )
         outputs = [channels] * (downs - 1) + [4 if residual else 2]
         self.decoder = nn.ModuleList(_Up(channels, size) for size in outputs)
@@ -151,7 +151,7 @@ class _Up(nn.Module):
         return self.act(self.norm(x)) if self.inner else x
 
 
-class _Block(nn.Module):
+class DualPathBlock(nn.Module):
     """Intra-frame BLSTM, inter-frame LSTM, cross-attention; each with norm and residual."""
 
     def __init__(self, channels: int, hidden: int, state_dim: int, heads: int, bidirectional: bool):

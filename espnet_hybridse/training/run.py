@@ -11,7 +11,7 @@ from typing import Iterator, List, Optional, Sequence
 
 from tqdm import tqdm
 
-from espnet_hybridse.fileio.audio import ARCHIVED
+from espnet_hybridse.fileio.decode import ARCHIVED
 from espnet_hybridse.fileio.lists import ListError, atomic_path, read_list
 from espnet_hybridse.model.files import WEIGHTS_STAMP, find_weights
 from espnet_hybridse.runtime.workers import PARENT_VARIABLE

@@ -1,0 +1,70 @@
+"""Down and up again along merged bands, and the complex mask at the end: shared by all branches."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Down(nn.Module):
+    """Convolution over neighbouring frames and five bands, every second band; norm, activation.
+
+    Channel-last (B, T, K, C) in and out: what convolutions take as channel-last memory.
+
+    Args:
+        inputs, outputs: channels.
+        before, after: frames that each frame sees beside itself. With `after` 0 what follows the
+            end of an utterance does not reach its frames.
+    """
+
+    def __init__(self, inputs: int, outputs: int, before: int = 1, after: int = 1):
+        super().__init__()
+        self.margin = (before, after)
+        kernel = (before + 1 + after, 5)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride=(1, 2), padding=(0, 2))
+        self.norm = nn.LayerNorm(outputs)
+        self.act = nn.PReLU(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, K, inputs) -> (B, T, ceil(K / 2), outputs)."""
+        x = F.pad(x, (0, 0, 0, 0, *self.margin))
+        x = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return prelu(self.norm(x), self.act)
+
+
+class Up(nn.Module):
+    """Interpolation back to the bands that a Down had, and a convolution over three of them.
+
+    Unlike a transposed convolution it treats even and odd bands alike: no comb in the mask.
+    """
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, (1, 3), padding=(0, 1))
+        self.norm = nn.LayerNorm(outputs)
+        self.act = nn.PReLU(outputs)
+
+    def forward(self, x: Tensor, bands: int) -> Tensor:
+        """(B, T, Q, inputs) -> (B, T, bands, outputs), bands 2 Q or 2 Q - 1."""
+        # Band q of a Down is centred on band 2 q of its input.
+        after = torch.cat([x[:, :, 1:], x[:, :, -1:]], dim=2)
+        x = torch.stack([x, 0.5 * (x + after)], dim=3).flatten(2, 3)[:, :, :bands]
+        x = self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return prelu(self.norm(x), self.act)
+
+
+def prelu(x: Tensor, act: nn.PReLU) -> Tensor:
+    """PReLU over the last dimension; PyTorch's own takes the second for the channels."""
+    return torch.where(x > 0, x, x * act.weight.to(x.dtype))
+
+
+def bounded(mask: Tensor, limit: float) -> Tensor:
+    """Bound the magnitude of a complex mask (…) below `limit`, smoothly, its phase kept."""
+    magnitude = (torch.view_as_real(mask).square().sum(-1) + 1e-8).sqrt()
+    return mask * (limit * torch.tanh(magnitude / limit) / magnitude)
+
+
+def identity(limit: float) -> float:
+    """The real number that :func:`bounded` maps to 1; `limit` must be above 1."""
+    return limit * math.atanh(1.0 / limit)
