@@ -64,7 +64,9 @@ def make_utterances(
     order = sorted(recordings, key=lambda recording: str(recording.path))
     identity = [[str(r.path), _stamp(r.path), r.lang, r.text] for r in order]
     digest = hashlib.sha256(
-        json.dumps([identity, max_seconds, seed, min_snr_db] + [join, cut] * (cut or not join)).encode()
+        json.dumps(
+            [identity, max_seconds, seed, min_snr_db] + [join, cut] * (cut or not join)
+        ).encode()
     ).hexdigest()
     if manifest.is_file():
         done = json.loads(manifest.read_text(encoding="utf-8"))

@@ -44,9 +44,7 @@ def simulate(sample: Sample, sources: Sources) -> tuple[np.ndarray, np.ndarray]:
         raise BadSource(path, error) from error
     except ValueError as error:
         raise BadSource("-", error) from error
-    drawn = Drawn(
-        sample.noise_uid, sample.snr_dB, sample.rir_uid, distortions, sample.level_db
-    )
+    drawn = Drawn(sample.noise_uid, sample.snr_dB, sample.rir_uid, distortions, sample.level_db)
     rng = np.random.default_rng(sample.seed)
     try:
         speech = highpass(speech, fs, sample.highpass_hz)

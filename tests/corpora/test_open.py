@@ -215,7 +215,7 @@ def test_a_removed_object_is_counted_and_the_rest_is_read(tmp_path, repositories
     git_dir = find_git_dir(folder, "QVbDev/quantumVerb")
     source = table[3]
     blob = Repository(git_dir, source.commit).files(("*/large_hall.wav",))[0]
-    git("unpack-objects", "-q", cwd=git_dir)if False else None
+    git("unpack-objects", "-q", cwd=git_dir) if False else None
     loose = git_dir / "objects" / blob.sha[:2] / blob.sha[2:]
     loose.unlink()
     fetched = fetch_sources(folder, tmp_path, table)[3]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_hybridse.corpora.urgent26.survey import effective_rate
+from espnet_hybridse.corpora.utterances import Utterance
 from espnet_hybridse.fileio.assets import dnsmos_model
 from espnet_hybridse.fileio.audio import read_audio, resample, write_audio
-from espnet_hybridse.corpora.utterances import Utterance
-from espnet_hybridse.corpora.urgent26.effective_rate import effective_rate
 from espnet_hybridse.fileio.lists import write_json
 from espnet_hybridse.scoring.metrics.dnsmos import CALIBRATION, FS
 from espnet_hybridse.scoring.metrics.dnsmos_network import HOP, WINDOW, DnsmosNetwork

@@ -3,10 +3,10 @@
 import logging
 from pathlib import Path
 
-from espnet_hybridse.corpora.mini.noise import find_noise, split_recordings
 from espnet_hybridse.corpora.mini.debian_packages import FetchError, fetch_all
-from espnet_hybridse.corpora.recordings import Recording
+from espnet_hybridse.corpora.mini.noise import find_noise, split_recordings
 from espnet_hybridse.corpora.mini.speech import VOICES, find_speech
+from espnet_hybridse.corpora.recordings import Recording
 
 MAX_SECONDS = {"train": 1200.0, "valid": 60.0}
 MIN_DNSMOS = 2.4
@@ -40,5 +40,3 @@ def mini_noise(roots: dict[str, Path]) -> dict[tuple[str, str], list[Recording]]
         for family, recordings in families.items()
         if name != "test" and recordings
     }
-
-

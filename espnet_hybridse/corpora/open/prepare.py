@@ -10,6 +10,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from espnet_hybridse.corpora.generated import make_generated, make_rooms
+from espnet_hybridse.corpora.mini.debian_packages import copy_licences as copy_package_licences
+from espnet_hybridse.corpora.mini.debian_packages import write_licence_table
+from espnet_hybridse.corpora.noise_segments import Pieces, make_pieces
 from espnet_hybridse.corpora.open.clean_targets import Verdict, judge_all, verdict_rows
 from espnet_hybridse.corpora.open.fetch import Fetched, copy_licences, fetch_sources
 from espnet_hybridse.corpora.open.mini import (
@@ -21,20 +25,15 @@ from espnet_hybridse.corpora.open.mini import (
 )
 from espnet_hybridse.corpora.open.noise import MAX_SOURCE_SECONDS, find_noise, noise_set
 from espnet_hybridse.corpora.open.rooms import make_measured_rooms
-from espnet_hybridse.corpora.open.table import SOURCES, Source
 from espnet_hybridse.corpora.open.speech import VOICES, find_voices, voice_set
-from espnet_hybridse.corpora.generated import make_generated
-from espnet_hybridse.corpora.noise_segments import Pieces, make_pieces
-from espnet_hybridse.corpora.mini.debian_packages import copy_licences as copy_package_licences
-from espnet_hybridse.corpora.mini.debian_packages import write_licence_table
+from espnet_hybridse.corpora.open.table import SOURCES, Source
 from espnet_hybridse.corpora.prepare import summary, write_set
 from espnet_hybridse.corpora.recordings import NO_TEXT, Recording
-from espnet_hybridse.corpora.rooms import make_rooms
-from espnet_hybridse.corpora.utterances import Utterance, make_utterances
 from espnet_hybridse.corpora.split import SETS, drop_shared_prompts
+from espnet_hybridse.corpora.utterances import Utterance, make_utterances
 from espnet_hybridse.fileio.lists import Quarantine, atomic_path
-from espnet_hybridse.simulation.rooms import FS as ROOM_FS
 from espnet_hybridse.runtime.workers import worker_pool
+from espnet_hybridse.simulation.rooms import FS as ROOM_FS
 
 VERSION = 1
 """Raised when the same options give other lists, so that old data is made anew."""
@@ -174,7 +173,9 @@ def _add_speech(
             name = voice_set(item.source.name, speaker)
             held_out = 4 * HELD_OUT_SECONDS if speaker in voices.sets else HELD_OUT_SECONDS
             seconds = voices.max_seconds if name == "train" else held_out
-            limits = Limits(seconds, options.min_dnsmos, voices.best_seconds, voices.join, voices.cut)
+            limits = Limits(
+                seconds, options.min_dnsmos, voices.best_seconds, voices.join, voices.cut
+            )
             jobs.append((name, speaker, recordings, limits))
     for speaker, (name, recordings) in mini_voices(roots).items():
         jobs.append((name, speaker, recordings, Limits(MAX_SECONDS[name], MIN_DNSMOS)))

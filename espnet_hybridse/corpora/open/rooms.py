@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from espnet_hybridse.fileio.audio import RATES, BadAudio, resample, write_audio
 from espnet_hybridse.corpora.open.fetch import Fetched
+from espnet_hybridse.fileio.audio import RATES, BadAudio, resample, write_audio
 
 MAX_T60 = 1.2
 """Longest reverberation time in s; longer ones are damped to it (our choice: no halls)."""
