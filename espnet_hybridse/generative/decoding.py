@@ -122,7 +122,7 @@ class _Stepper:
         if self.steps == 1:
             return
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self.advance(None)
         for _ in range(1, self.steps):
             graph.replay()
