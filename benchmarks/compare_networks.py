@@ -21,7 +21,6 @@ import soundfile
 import torch
 
 from benchmarks.macs import count
-from espnet_hybridse.data.sampler import RateGroupedSampler
 from espnet_hybridse.fileio.lists import atomic_path, read_list
 from espnet_hybridse.nn.spectrum import WINDOW_MS, istft, stft
 from espnet_hybridse.scoring.metrics.dnsmos import Dnsmos
@@ -45,29 +44,31 @@ def build(config: Path) -> Tuple[torch.nn.Module, dict]:
 
 
 class Pairs:
-    """Crops of the pairs of a rendered set, batched as in training."""
+    """Crops of the pairs of a rendered set in batches of one rate."""
 
     def __init__(self, folder: Path, batch_size: int, chunk_s: float, seed: int):
         self.mix, self.ref = read_list(folder / "wav.scp"), read_list(folder / "spk1.scp")
         self.fs = {uid: int(fs) for uid, fs in read_list(folder / "utt2fs").items()}
-        lengths = {uid: soundfile.info(self.mix[uid]).frames for uid in self.mix}
-        fs = {uid: self.fs[uid] for uid in lengths}
-        self.sampler = RateGroupedSampler(fs, lengths, batch_size, chunk_s)
-        self.lengths, self.rng, self.chunk_s = lengths, np.random.default_rng(seed), chunk_s
+        self.rng, self.batch_size, self.chunk_s = np.random.default_rng(seed), batch_size, chunk_s
 
     def batches(self) -> Iterator[Tuple[torch.Tensor, torch.Tensor, int]]:
-        """Endless (mix (B, T), ref (B, T), fs)."""
-        for epoch in range(1 << 30):
-            order = self.sampler.generate(epoch)
-            for index in self.rng.permutation(len(order)):
-                yield self._batch(order[index])
+        """Endless (mix (B, T), ref (B, T), fs); fewer rows at higher rates, as in training."""
+        while True:
+            batches = []
+            for fs in sorted(set(self.fs.values())):
+                uids = self.rng.permutation([uid for uid in self.mix if self.fs[uid] == fs])
+                size = max(1, round(self.batch_size * min(1.0, 16000 / fs)))
+                batches += [uids[start : start + size] for start in range(0, len(uids), size)]
+            for index in self.rng.permutation(len(batches)):
+                yield self._batch(batches[index])
 
     def _batch(self, uids) -> Tuple[torch.Tensor, torch.Tensor, int]:
         fs = self.fs[uids[0]]
-        size = min(int(self.chunk_s * fs), min(self.lengths[uid] for uid in uids))
+        lengths = [soundfile.info(self.mix[uid]).frames for uid in uids]
+        size = min(int(self.chunk_s * fs), min(lengths))
         rows: Dict[str, List[np.ndarray]] = {"mix": [], "ref": []}
-        for uid in uids:
-            start = int(self.rng.integers(self.lengths[uid] - size + 1))
+        for uid, length in zip(uids, lengths, strict=True):
+            start = int(self.rng.integers(length - size + 1))
             for name, table in (("mix", self.mix), ("ref", self.ref)):
                 wav, _ = soundfile.read(table[uid], size, start, dtype="float32")
                 rows[name].append(wav)
@@ -171,7 +172,7 @@ def run(args: argparse.Namespace) -> None:
         name = "noisy" if config is None else config.stem
         path = args.out / f"{name}.json"
         if not path.is_file():
-            valid = Pairs(args.valid, 1, None, args.seed)
+            valid = Pairs(args.valid, 1, args.chunk_s, args.seed)
             if config is None:
                 row = judge(None, valid)
             else:

@@ -9,6 +9,7 @@ from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import nn
 
 from espnet_hybridse.fusion.attention_block import GridTransformer
+from espnet_hybridse.fusion.banded_stem import BandDecoder, BandEncoder
 from espnet_hybridse.fusion.branches import (
     PIECES_AT_ONCE,
     FrozenBranch,
@@ -18,6 +19,7 @@ from espnet_hybridse.fusion.branches import (
     generate,
 )
 from espnet_hybridse.fusion.safety import check_safety, fall_back
+from espnet_hybridse.nn.bands import Bands
 from espnet_hybridse.nn.batching import by_length
 from espnet_hybridse.nn.precision import autocast, in_float32
 from espnet_hybridse.nn.spectrum import WINDOW_MS, compress, rate_of, rms_normalise, stft
@@ -41,6 +43,8 @@ class USESFusion(TFGridNetV3):
         hidden: LSTM units per direction.
         n_head: attention heads.
         freq_stride: bins merged into one by the input convolution.
+        bands: merge bins into the discriminative branch's default bands instead of striding over
+            them: a smooth mask, and 48 kHz for little more than 16 kHz. `freq_stride` is not used.
         segment: frames per segment of the time transformer.
         n_memory: memory tokens that link segments.
         use_noisy: whether the noisy spectrum is an input.
@@ -71,6 +75,7 @@ class USESFusion(TFGridNetV3):
         hidden: int = 64,
         n_head: int = 4,
         freq_stride: int = 4,
+        bands: bool = False,
         segment: int = 64,
         n_memory: int = 20,
         use_noisy: bool = True,
@@ -104,16 +109,26 @@ class USESFusion(TFGridNetV3):
             )
         self.gen_fs, self.amp_dtype, self.warned = gen_fs or own_fs or 16000, amp_dtype, False
         kernel, padding = (3, 2 * freq_stride), (1, freq_stride // 2)
-        self.encoder = nn.Conv2d(3, channels, kernel, (1, freq_stride), padding)
+        merged = Bands() if bands else None
+        self.encoder = (
+            BandEncoder(channels, merged)
+            if bands
+            else nn.Conv2d(3, channels, kernel, (1, freq_stride), padding)
+        )
         embeddings = max(len(INPUTS), len(self.inputs))
         self.embedding = nn.Parameter(0.1 * torch.randn(embeddings, channels, 1, 1))
         self.transform = nn.Sequential(nn.PReLU(), nn.Conv2d(channels, channels, 1), nn.PReLU())
         self.blocks = nn.ModuleList(
             GridTransformer(channels, hidden, n_head, segment, n_memory) for _ in range(n_blocks)
         )
-        self.decoder = nn.ConvTranspose2d(channels, 1, kernel, (1, freq_stride), padding)
-        nn.init.zeros_(self.decoder.weight)
-        nn.init.ones_(self.decoder.bias)
+        self.decoder = (
+            BandDecoder(channels, len(self.inputs), merged)
+            if bands
+            else nn.ConvTranspose2d(channels, 1, kernel, (1, freq_stride), padding)
+        )
+        last = self.decoder.out if bands else self.decoder
+        nn.init.zeros_(last.weight)
+        nn.init.ones_(last.bias)
 
     lengths_on_cpu = True
 
@@ -230,17 +245,20 @@ class USESFusion(TFGridNetV3):
         """The weight of the discriminative branch, (B, T, F) in (0, 1)."""
         _, level = rms_normalise(spectra["noisy"])
         bins = spectra["noisy"].shape[-1]
-        encoded = []
+        encoded, features = [], []
         with autocast(level.device, self.amp_dtype):
             for name, embedding in zip(self.inputs, self.embedding, strict=False):
                 spectrum = compress(spectra[name] / level, 0.3)
-                features = torch.stack([spectrum.abs(), spectrum.real, spectrum.imag], dim=1)
-                encoded.append(self.transform(self.encoder(features) + embedding))
+                features.append(torch.stack([spectrum.abs(), spectrum.real, spectrum.imag], dim=1))
+                encoded.append(self.transform(self.encoder(features[-1]) + embedding))
             x = torch.stack(encoded).mean(0).permute(0, 2, 3, 1)
             for block in self.blocks:
                 x = x + block(x)
         with in_float32(x):
-            x = self.decoder(x.float().permute(0, 3, 1, 2))[:, 0]
+            x = x.float().permute(0, 3, 1, 2)
+            if isinstance(self.decoder, BandDecoder):
+                return torch.sigmoid(self.decoder(x, features)[:, 0])
+            x = self.decoder(x)[:, 0]
         missing = bins - x.shape[-1]
         x = nn.functional.pad(x, (0, max(missing, 0)), mode="replicate")[..., :bins]
         return torch.sigmoid(x)

@@ -18,7 +18,7 @@ SIZES = {"channels": 8, "n_blocks": 1, "hidden": 8, "n_head": 2, "segment": 16, 
 def build(**options):
     torch.manual_seed(0)
     fusion = USESFusion(None, **{**SIZES, **options}).eval()
-    torch.nn.init.normal_(fusion.decoder.weight)
+    torch.nn.init.normal_(getattr(fusion.decoder, "out", fusion.decoder).weight)
     return fusion
 
 
@@ -29,49 +29,66 @@ def batch(fs=16000, seconds=0.5, seed=0):
     return spectrum, torch.tensor([spectrum.shape[1]]), {"speech_disc": disc, "speech_gen": gen}
 
 
-def test_equal_branches_come_out_unchanged():
+@pytest.mark.parametrize("bands", [False, True])
+def test_equal_branches_come_out_unchanged(bands):
     spectrum, ilens, waveforms = batch()
     waveforms["speech_gen"] = waveforms["speech_disc"]
-    fused = build()(spectrum, ilens, waveforms)[0][0]
+    fused = build(bands=bands)(spectrum, ilens, waveforms)[0][0]
     torch.testing.assert_close(
         fused, stft(waveforms["speech_disc"], 16000, 20), atol=1e-5, rtol=1e-4
     )
 
 
-def test_output_lies_between_the_branches():
+@pytest.mark.parametrize("bands", [False, True])
+def test_output_lies_between_the_branches(bands):
     spectrum, ilens, waveforms = batch()
-    [fused], _, others = build()(spectrum, ilens, waveforms)
+    [fused], _, others = build(bands=bands)(spectrum, ilens, waveforms)
     disc, gen = (stft(waveforms[f"speech_{name}"], 16000, 20) for name in ("disc", "gen"))
     mask = others["mask"]
     assert 0 < mask.min() and mask.max() < 1 and mask.std() > 1e-3
     torch.testing.assert_close(fused, mask * disc + (1 - mask) * gen)
 
 
-def test_branches_are_told_apart():
+@pytest.mark.parametrize("bands", [False, True])
+def test_branches_are_told_apart(bands):
     spectrum, ilens, waveforms = batch()
-    fusion = build()
+    fusion = build(bands=bands)
     swapped = dict(zip(waveforms, reversed(waveforms.values()), strict=True))
     one, other = (fusion(spectrum, ilens, w)[2]["mask"] for w in (waveforms, swapped))
     assert (one - other).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("bands", [False, True])
 @pytest.mark.parametrize("fs", [24000, 48000])
-def test_only_the_discriminative_branch_above_8_khz(fs):
+def test_only_the_discriminative_branch_above_8_khz(fs, bands):
     spectrum, ilens, waveforms = batch(fs)
-    mask = build()(spectrum, ilens, waveforms)[2]["mask"]
+    mask = build(bands=bands)(spectrum, ilens, waveforms)[2]["mask"]
     assert (mask[..., 160:] == 1).all() and (mask[..., :160] < 1).all()
-    assert (build(gen_fs=48000)(spectrum, ilens, waveforms)[2]["mask"] < 1).all()
+    assert (build(bands=bands, gen_fs=48000)(spectrum, ilens, waveforms)[2]["mask"] < 1).all()
 
 
-def test_padding_does_not_change_valid_frames():
+@pytest.mark.parametrize("bands", [False, True])
+def test_padding_does_not_change_valid_frames(bands):
     spectrum, ilens, waveforms = batch()
     short = 21
     padded = torch.cat([spectrum, spectrum])
     two = {name: torch.cat([wav, wav]) for name, wav in waveforms.items()}
-    fusion = build()
+    fusion = build(bands=bands)
     both = fusion(padded, torch.tensor([int(ilens), short]), two)[0][0]
     alone = fusion(spectrum[:, :short], torch.tensor([short]), waveforms)[0][0]
     torch.testing.assert_close(both[1:, :short], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_the_banded_mask_has_no_comb():
+    """Equal spectra in all bins give a mask that moves slowly from bin to bin."""
+    flat = torch.ones(1, 20, 161, dtype=torch.complex64)
+    fusion = build(bands=True)
+    with torch.no_grad():
+        mask = fusion.mask({name: flat * (1 + k) for k, name in enumerate(fusion.inputs)})
+    mask = mask[0, 10, 12:29].to(torch.complex64)
+    for period in (2, 4):
+        comb = torch.exp(2j * torch.pi * torch.arange(16) / period)
+        assert ((mask[1:] - mask[:-1]) @ comb / 16).abs() < 0.01
 
 
 @pytest.mark.parametrize("left, value", [("disc", 1.0), ("gen", 0.0)])
@@ -121,7 +138,7 @@ def test_safety_does_not_touch_the_band_that_only_one_branch_has():
     torch.testing.assert_close(fused[..., 165:], disc[..., 165:])
 
 
-@pytest.mark.parametrize("preset", ["mini", "fast", "paper"])
+@pytest.mark.parametrize("preset", ["small", "mini", "fast", "paper"])
 def test_presets_are_light(preset):
     path = Path(__file__).parents[2] / "conf" / preset / "train_fusion.yaml"
     fusion = USESFusion(None, **read_yaml(path)["separator_conf"])

@@ -7,6 +7,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.generative.ar_refiner import ARRefiner
+from espnet_hybridse.generative.banded_refiner import BandedRefiner
 from espnet_hybridse.generative.refiner import Refiner
 from espnet_hybridse.losses.token_nll import TokenNLL
 
@@ -49,8 +50,12 @@ def noise(batch, seconds, fs, seed=0):
 def shaken(model):
     """The same model away from its identity start, so that every part moves the output."""
     with torch.no_grad():
-        model.refiner.decoder[-1].conv.weight.mul_(20)
+        last_layer(model.refiner).weight.mul_(20)
     return model
+
+
+def last_layer(refiner):
+    return refiner.head if isinstance(refiner, BandedRefiner) else refiner.decoder[-1].conv
 
 
 def tilt(x, low, high, fs):
@@ -64,9 +69,9 @@ def tilt(x, low, high, fs):
 
 
 @pytest.mark.parametrize("fs", RATES)
-@pytest.mark.parametrize("refiner_fs", [16000, "native"])
-def test_every_rate_keeps_its_shape(make, fs, refiner_fs):
-    model = make(refiner_fs=refiner_fs).eval()
+@pytest.mark.parametrize("refiner_fs, bands", [(16000, False), ("native", False), ("native", True)])
+def test_every_rate_keeps_its_shape(make, fs, refiner_fs, bands):
+    model = make(refiner_fs=refiner_fs, bands=bands).eval()
     x = spectrum(noise(1, 0.5, fs), fs)
     with torch.no_grad():
         (y,), ilens, others = model(x, torch.tensor([x.size(1)]))
@@ -83,8 +88,9 @@ def test_other_rates_are_refused_with_the_known_ones(make):
 
 
 @pytest.mark.parametrize("fs", [8000, 16000, 44100])
-def test_training_starts_near_identity(make, fs):
-    model = make().eval()
+@pytest.mark.parametrize("bands", [False, True])
+def test_training_starts_near_identity(make, fs, bands):
+    model = make(bands=bands, residual=bands).eval()
     x = spectrum(noise(1, 1.0, fs), fs)
     with torch.no_grad():
         (y,), _, _ = model(x, torch.tensor([x.size(1)]))
@@ -94,9 +100,9 @@ def test_training_starts_near_identity(make, fs):
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("with_tokens", [False, True])
-@pytest.mark.parametrize("fs", [16000, 22050])
-def test_padding_does_not_change_valid_frames(make, bidirectional, with_tokens, fs):
-    model = shaken(make(bidirectional=bidirectional)).eval()
+@pytest.mark.parametrize("fs, bands", [(16000, False), (22050, False), (22050, True)])
+def test_padding_does_not_change_valid_frames(make, bidirectional, with_tokens, fs, bands):
+    model = shaken(make(bidirectional=bidirectional, bands=bands)).eval()
     parts = [spectrum(noise(1, s, fs, seed), fs)[0] for seed, s in enumerate((0.8, 0.5, 0.06))]
     ilens = torch.tensor([len(part) for part in parts])
     batch = pad_sequence([torch.view_as_real(p) for p in parts], True, padding_value=3.0)
@@ -308,27 +314,30 @@ def test_the_feature_cache_is_found_again_in_another_batch_and_never_wrong(make,
 # Refiner
 
 
-def test_mask_is_bounded():
+@pytest.mark.parametrize("kind", [Refiner, BandedRefiner])
+def test_mask_is_bounded(kind):
     torch.manual_seed(0)
-    refiner = Refiner(8, channels=8, downs=2, blocks=1, hidden=8, heads=2, mask_limit=2.0)
+    refiner = kind(8, channels=8, downs=2, blocks=1, hidden=8, heads=2, mask_limit=2.0)
     with torch.no_grad():
-        refiner.decoder[-1].conv.weight.mul_(1e3)
+        last_layer(refiner).weight.mul_(1e3)
     x = torch.randn(1, 10, 161, dtype=torch.complex64)
     y = refiner(x, torch.tensor([10]), torch.randn(1, 9, 8), torch.tensor([9]))
     assert (y.abs() <= 2.0 * x.abs() + 1e-5).all()
 
 
-def test_residual_fills_what_a_mask_cannot():
+@pytest.mark.parametrize("kind", [Refiner, BandedRefiner])
+def test_residual_fills_what_a_mask_cannot(kind):
     torch.manual_seed(0)
     silent = torch.zeros(1, 10, 161, dtype=torch.complex64)
     states = torch.randn(1, 9, 8), torch.tensor([9])
     for residual in (False, True):
-        refiner = Refiner(8, channels=8, blocks=1, hidden=8, heads=2, residual=residual)
+        refiner = kind(8, channels=8, blocks=1, hidden=8, heads=2, residual=residual)
         y = refiner(silent, torch.tensor([10]), *states)
         assert bool(y.abs().sum() > 0) == residual
 
 
-def test_the_native_refiner_restores_what_is_missing_above_8_khz(make):
+@pytest.mark.parametrize("bands", [False, True])
+def test_the_native_refiner_restores_what_is_missing_above_8_khz(make, bands):
     """Full-band noise bursts whose upper half was cut off: 60 steps bring it back, the 16 kHz
     refiner cannot."""
     clean = noise(2, 0.4, 48000) * (torch.arange(19200) % 4800 < 2400)
@@ -339,7 +348,8 @@ def test_the_native_refiner_restores_what_is_missing_above_8_khz(make):
     assert missing > 60
     restored = {}
     for refiner_fs in ("native", 16000):
-        model = make(refiner_fs=refiner_fs, use_tokens=False, residual=True).train()
+        options = {"use_tokens": False, "residual": True, "bands": bands}
+        model = make(refiner_fs=refiner_fs, **options).train()
         optim = torch.optim.Adam(model.parameters(), 0.01)
         x, y = spectrum(degraded, 48000), spectrum(clean, 48000)
         ilens = torch.tensor([x.size(1)] * 2)
@@ -358,11 +368,12 @@ def test_the_native_refiner_restores_what_is_missing_above_8_khz(make):
     assert restored[16000] < target - 40
 
 
-def test_a_state_acts_most_on_its_own_frames():
+@pytest.mark.parametrize("kind", [Refiner, BandedRefiner])
+def test_a_state_acts_most_on_its_own_frames(kind):
     torch.manual_seed(0)
-    refiner = Refiner(8, channels=16, downs=2, blocks=1, hidden=8, heads=2)
+    refiner = kind(8, channels=16, downs=2, blocks=1, hidden=8, heads=2)
     with torch.no_grad():
-        refiner.decoder[-1].conv.weight.mul_(20)
+        last_layer(refiner).weight.mul_(20)
     x = torch.randn(1, 60, 161, dtype=torch.complex64)
     states = torch.randn(1, 59, 8)
     lengths = torch.tensor([60]), torch.tensor([59])
