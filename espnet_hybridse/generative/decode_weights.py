@@ -1,8 +1,8 @@
 """The weights of a TokenLM in the form in which single steps read them fastest."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from espnet_hybridse.generative.token_lm import TokenLM
 
 DTYPES = ("float32", "bfloat16", "int8")
+RECORDED_BYTES = 2**31
+"""What may be kept of keys and values beside CUDA graphs, one set for each shape of batch."""
 
 
 class Product(ABC):
@@ -106,10 +108,20 @@ class StepWeights:
             self.bos = lm.bos.detach().to(self.dtype)
             self.norm = (lm.llama.norm.weight * lm.dim**0.5).to(self.dtype)
             self.head = fuse(lm.head.weight.to(self.dtype))
+        self.recorded: dict[Hashable, Any] = {}
         self.eps = lm.llama.norm.variance_epsilon
         read = [p for p in lm.llama.layers.parameters() if p.dim() > 1]
         self._numbers = sum(p.numel() for p in (*read, lm.head.weight))
         self._width = 1 if dtype == "int8" else self.dtype.itemsize
+
+    def keep(self, key: Hashable, recorded: Any) -> None:
+        """Keep what was recorded with these weights (it has `nbytes`); what was used last stays."""
+        self.recorded[key] = recorded
+        while len(self.recorded) > 1 and self._kept_bytes() > RECORDED_BYTES:
+            del self.recorded[next(iter(self.recorded))]
+
+    def _kept_bytes(self) -> int:
+        return sum(recorded.nbytes for recorded in self.recorded.values())
 
     @property
     def nbytes(self) -> int:

@@ -1,6 +1,8 @@
 """Autoregressive decoding of TokenLM with a static cache: the fast path, equal to `forward`."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -45,7 +47,7 @@ def decode(
         sampling: how a token is picked.
         weights: made from `lm` beforehand, for many calls or in another type; None fuses them now.
         graph: replay the step as a CUDA graph, without which a GPU waits for Python; None does so
-            on a GPU.
+            on a GPU. `weights` keep the recordings: where they change, one would be made each time.
         history: (B, N) tokens to continue from instead of the ones picked; `tokens` are then the
             picks that each history leads to.
 
@@ -55,77 +57,123 @@ def decode(
     if steps < 1:
         raise ValueError(f"steps={steps} must be >= 1")
     graph = prefix.is_cuda if graph is None else graph
-    # The ambient autocast would cast every weight at every step.
-    with torch.autocast(prefix.device.type, enabled=False):
+    # The ambient autocast would cast every weight at every step; and streams and graphs are those
+    # of the current device, which need not be the model's.
+    with torch.autocast(prefix.device.type, enabled=False), current(prefix.device):
         weights = weights or StepWeights(lm)
-        stepper = _Stepper(lm, weights, prefix.to(lm.bos.dtype), plens, steps, sampling, graph)
-        stepper.history = history
+        prefix_in_type = prefix.to(lm.bos.dtype)
+        shape = _Shape(len(prefix), prefix.size(1), steps, history is not None)
+        stepper = weights.recorded.pop((shape, sampling), None) if graph else None
+        if stepper is None:
+            stepper = _Stepper(lm, weights, shape, sampling, graph)
+        stepper.load(lm, prefix_in_type, plens, history)
         stepper.run()
-    return Decoded(stepper.tokens, stepper.states.to(prefix.dtype))
+        tokens, states = stepper.tokens, stepper.states.to(prefix.dtype)
+        if graph:
+            tokens, states = tokens.clone(), states.clone()
+            weights.keep((shape, sampling), stepper)
+    return Decoded(tokens, states)
+
+
+def current(device: torch.device) -> AbstractContextManager:
+    """Make a GPU the current one; nothing for a CPU."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+class _Shape(NamedTuple):
+    """What a recorded step holds for: batch, prefix frames, steps, whether a history is given."""
+
+    batch: int
+    frames: int
+    steps: int
+    has_history: bool
 
 
 class _Stepper:
-    """One batch being decoded.
+    """Batches of one shape being decoded, one after the other.
 
     Everything a step reads or writes lies at a fixed address and its position is a tensor, so that
-    the very same step can be recorded as a CUDA graph. Recorded (`static`), it attends to the
-    whole cache under a mask; else only to what is filled.
+    the very same step can be recorded as a CUDA graph, once for all batches. Recorded (`static`),
+    it attends to the whole cache under a mask; else only to what is filled.
     """
 
     def __init__(
-        self,
-        lm: TokenLM,
-        weights: StepWeights,
-        prefix: Tensor,
-        plens: Tensor,
-        steps: int,
-        sampling: Sampling,
-        static: bool,
+        self, lm: TokenLM, weights: StepWeights, shape: _Shape, sampling: Sampling, static: bool
     ):
-        batch, self.filled, dim = prefix.shape
+        batch, self.filled, self.steps, _ = shape
         self.weights, self.sampling, self.static = weights, sampling, static
-        self.heads, self.steps = lm.llama.config.num_attention_heads, steps
-        device, dtype, layers = prefix.device, weights.dtype, len(weights.layers)
-        size = (layers, 2, batch, self.heads, self.filled + steps, dim // self.heads)
+        self.heads = lm.llama.config.num_attention_heads
+        device, dtype, dim = lm.bos.device, weights.dtype, lm.dim
+        slots = self.filled + self.steps
+        size = (len(weights.layers), 2, batch, self.heads, slots, dim // self.heads)
         self.cache = torch.zeros(size, dtype=weights.cache_dtype, device=device)
-        padded = int(plens.min()) < self.filled
-        plens = on_device(plens, device)
-        for ours, theirs in zip(self.cache, _prefix_cache(lm, prefix, plens), strict=True):
-            ours[0, :, :, : self.filled], ours[1, :, :, : self.filled] = theirs
         self.buffers = _Buffers(weights, batch, dim, self.heads, device)
-        self.visible = _visible(plens, self.filled, steps) if padded else None
-        if static and self.visible is None:
-            self.visible = torch.ones(1, 1, 1, size[4], dtype=torch.bool, device=device)
-        positions = lm.first_position(plens)[:, None] + torch.arange(steps, device=device)
-        self.turns = _turns(lm, positions)
-        self.uniforms = sampling.uniforms(steps, device)
+        self.visible: Tensor | None = None
+        if static:
+            self.visible = torch.ones(batch, 1, 1, slots, dtype=torch.bool, device=device)
+        self.turns: Tensor | None = None
+        self.uniforms = sampling.uniforms(self.steps, device)
         self.history: Tensor | None = None
         self.step = torch.zeros(1, dtype=torch.long, device=device)
-        self.slots = torch.arange(size[4], device=device)
+        self.slots = torch.arange(slots, device=device)
         self.x = self.buffers.x
-        self.x.copy_(weights.bos)
-        self.tokens = torch.zeros(batch, steps, dtype=torch.long, device=device)
-        self.states = torch.zeros(batch, steps, dim, dtype=dtype, device=device)
+        self.tokens = torch.zeros(batch, self.steps, dtype=torch.long, device=device)
+        self.states = torch.zeros(batch, self.steps, dim, dtype=dtype, device=device)
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of keys and values."""
+        return self.cache.numel() * self.cache.element_size()
+
+    def load(self, lm: TokenLM, prefix: Tensor, plens: Tensor, history: Tensor | None) -> None:
+        """Take in a batch; arguments as of :func:`decode`."""
+        padded = int(plens.min()) < self.filled
+        plens = on_device(plens, prefix.device)
+        for ours, theirs in zip(self.cache, _prefix_cache(lm, prefix, plens), strict=True):
+            ours[0, :, :, : self.filled], ours[1, :, :, : self.filled] = theirs
+        positions = lm.first_position(plens)[:, None] + self.slots[: self.steps]
+        turns = _turns(lm, positions)
+        visible = _visible(plens, self.filled, self.steps) if padded else None
+        if self.static:
+            self.visible.copy_(visible) if padded else self.visible.fill_(True)
+        else:
+            self.visible = visible
+        if self.static and self.turns is not None:  # recorded: the same addresses
+            self.turns.copy_(turns)
+            if history is not None:
+                self.history.copy_(history)
+        else:
+            self.turns, self.history = turns, None if history is None else history.clone()
+        self.step.zero_()
+        self.x.copy_(self.weights.bos)
 
     def run(self) -> None:
         """All steps."""
-        if not (self.static and self.x.is_cuda):
+        if not self.static:
             for step in range(self.steps):
                 self.advance(step)
             return
-        # A graph is recorded on a side stream, after the kernels have loaded there.
+        if self.x.is_cuda and self.graph is None:
+            self._record()
+        replay = self.graph.replay if self.graph is not None else partial(self.advance, None)
+        for _ in range(self.steps):
+            replay()
+
+    def _record(self) -> None:
+        """Record one step, on a side stream, after its kernels have loaded there."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self.advance(0)
+            self.advance(None)
         torch.cuda.current_stream().wait_stream(stream)
-        if self.steps == 1:
-            return
+        self.step.zero_()
+        self.x.copy_(self.weights.bos)
         graph = torch.cuda.CUDAGraph()
+        # Of this thread alone: the loader's pins memory meanwhile, which would spoil the recording.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self.advance(None)
-        for _ in range(1, self.steps):
-            graph.replay()
+        self.graph = graph
 
     def advance(self, step: int | None) -> None:
         """One token for every utterance. `step` None: the number is only on the device."""

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from espnet_hybridse.generative import decode_weights
 from espnet_hybridse.generative.decode_weights import StepWeights
 from espnet_hybridse.generative.decoding import decode
 from espnet_hybridse.generative.sampling import Sampling
@@ -76,6 +77,34 @@ def test_a_given_history_is_followed(graph):
     logits, states = lm(prefix, plens, history)
     assert torch.equal(forced.tokens, logits.argmax(-1))
     torch.testing.assert_close(forced.states, states, atol=1e-4, rtol=0)
+
+
+def test_one_recording_serves_all_batches_of_its_shape():
+    """On CPU: the fixed addresses that a GPU's recorded step would read and write."""
+    lm = make_lm()
+    weights = StepWeights(lm)
+    kept = []
+    for lengths in ([9, 9], [9, 5], [4, 9]):
+        prefix, plens = torch.randn(2, 9, 32), torch.tensor(lengths)
+        for history in (None, torch.randint(0, 50, (2, 9))):
+            given = {"weights": weights, "history": history}
+            fresh = decode(lm, prefix, plens, 9, graph=False, **given)
+            again = decode(lm, prefix, plens, 9, graph=True, **given)
+            assert torch.equal(again.tokens, fresh.tokens)
+            torch.testing.assert_close(again.states, fresh.states, atol=1e-4, rtol=0)
+            kept.append((again, again.tokens.clone()))
+    assert len(weights.recorded) == 2, "with and without a history"
+    assert all(torch.equal(decoded.tokens, tokens) for decoded, tokens in kept)
+
+
+def test_recordings_take_up_so_much_and_no_more(monkeypatch):
+    lm = make_lm()
+    weights = StepWeights(lm)
+    # Keys and values of 3 layers, 2 x 16 numbers for each of 8 places, for each utterance.
+    monkeypatch.setattr(decode_weights, "RECORDED_BYTES", 3 * 2 * 32 * 8 * 4 * 5)
+    for batch in (1, 2, 3):
+        decode(lm, torch.randn(batch, 4, 32), torch.full((batch,), 4), 4, graph=True, weights=weights)
+    assert [shape.batch for shape, _ in weights.recorded] == [2, 3]
 
 
 def test_decoding_equals_generate_of_transformers():

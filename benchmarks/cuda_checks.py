@@ -1,0 +1,392 @@
+"""What only a GPU can show, in a minute and a half: one line a check, code 1 if one fails.
+
+    python benchmarks/cuda_checks.py [--only NAME ...] [--device cuda:0] [--work DIR]
+
+Needs the package, soundfile and transformers; no data and no network. Networks are tiny and
+random, the speech is noise. A check that cannot run here says why and counts as skipped.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import numpy as np  # noqa: E402
+import soundfile  # noqa: E402
+import torch  # noqa: E402
+import yaml  # noqa: E402
+from helpers.tiny_models import DISC, FUSION, GEN, SPEECH_TRANSFORMER  # noqa: E402
+
+CHECKS = {}
+RATES = (8000, 16000, 48000)
+
+
+class Skip(Exception):
+    """A check that cannot run here."""
+
+
+def check(function):
+    """Register a check under its name."""
+    CHECKS[function.__name__] = function
+    return function
+
+
+def on_gpu(function):
+    """A check that means nothing elsewhere."""
+
+    def checked(bench):
+        if bench.device.type != "cuda":
+            raise Skip("needs a GPU")
+        return function(bench)
+
+    checked.__name__ = function.__name__
+    return check(checked)
+
+
+class Bench:
+    """A folder with a data set, tokens and configurations that all checks share."""
+
+    def __init__(self, root: Path, device: torch.device):
+        self.root, self.device = root, device
+        self.set = root / "dump/raw/train"
+        self.set.mkdir(parents=True)
+        rng = np.random.default_rng(0)
+        lists = {name: [] for name in ("wav.scp", "spk1.scp", "utt2fs", "speech_length.scp")}
+        tokens = []
+        for number in range(24):
+            fs, uid = RATES[number % 3], f"utt{number:02d}"
+            clean = (0.05 * rng.standard_normal(2 * fs)).astype(np.float32)
+            for name, wave in (("spk1", clean), ("wav", clean + 0.02 * rng.standard_normal(2 * fs))):
+                path = root / f"{name}_{uid}.flac"
+                soundfile.write(path, wave, fs)
+                lists[f"{name}.scp"].append(f"{uid} {path}")
+            lists["utt2fs"].append(f"{uid} {fs}")
+            lists["speech_length.scp"].append(f"{uid} {2 * fs}")
+            tokens.append(f"{uid} {' '.join(map(str, rng.integers(0, 32, 101)))}")
+        for name, lines in lists.items():
+            (self.set / name).write_text("\n".join(lines) + "\n")
+        folder = root / "dump/tokens/train"
+        folder.mkdir(parents=True)
+        (folder / "text_int").write_text("\n".join(tokens) + "\n")
+        from espnet_hybridse.tokens.manifest import write_manifest
+
+        write_manifest(
+            folder,
+            {"backend": "kmeans", "id": "noise", "sha256": "0", "rate": 50, "vocab_size": 32},
+        )
+        self.wavlm = root / "wavlm"
+        from transformers import WavLMConfig, WavLMModel
+
+        WavLMModel(WavLMConfig(**SPEECH_TRANSFORMER)).save_pretrained(self.wavlm)
+
+    def run(self, branch: str, folder: str, **changes):
+        """A training run of one branch at a tiny size."""
+        from espnet_hybridse.training.run import TrainingRun
+
+        name = {"hybrid": "fusion"}.get(branch, branch)
+        config = yaml.safe_load((ROOT / f"conf/mini/train_{name}.yaml").read_text())
+        conf = config["separator_conf"]
+        conf.update({"disc": DISC, "gen": GEN, "hybrid": FUSION}[branch])
+        if branch == "gen":
+            conf.update(semantic="wavlm", semantic_conf={"model": str(self.wavlm)})
+            conf.update(vocab_size=32, free_running_prob=0.5)
+        else:
+            conf["amp_dtype"] = None
+        config["criterions"] = [
+            item for item in config["criterions"] if item["name"] not in ("estoi", "sqa")
+        ]
+        config.update(max_epoch=1, num_iters_per_epoch=6, num_workers=2, batch_size=4)
+        config.update(log_interval=2, preprocessor_conf={"chunk_s": 1.0}, anneal="cosine")
+        config.update(ema_decay=None, ema_share=0.05)
+        config.update(changes)
+        exp = self.root / folder
+        exp.mkdir(parents=True, exist_ok=True)
+        (exp / "train.yaml").write_text(yaml.safe_dump(config))
+        run = TrainingRun(
+            branch, exp / "train.yaml", exp, self.set, self.set, tokens=self.root / "dump/tokens"
+        )
+        ngpu = int(self.device.type == "cuda")
+        return replace(run, ngpu=ngpu, on_the_fly=branch == "hybrid")
+
+    def train(self, run, *options: str) -> dict[int, dict[str, float]]:
+        """Train in this process; the rows of progress.jsonl by batch."""
+        from espnet_hybridse.training.task import HybridEnhancementTask
+
+        extra = []
+        if run.branch == "hybrid":
+            for name in ("disc", "gen"):
+                extra += ["--separator_conf", f"{name}={self.root / name}"]
+        HybridEnhancementTask.main(cmd=[*run.command()[3:], *extra, *options])
+        rows = (run.exp / "progress.jsonl").read_text().splitlines()
+        return {row["batch"]: row for row in map(json.loads, rows)}
+
+
+def finite(rows) -> str:
+    """The losses of a training, all of which must be finite."""
+    losses = [row["loss"] for row in rows.values()]
+    assert losses and np.isfinite(losses).all(), losses
+    return f"loss {losses[0]:.3f} -> {losses[-1]:.3f}"
+
+
+@check
+def train_disc(bench):
+    """Dis., float32 and bfloat16: an epoch, its validation and its checkpoints."""
+    one = finite(bench.train(bench.run("disc", "disc")))
+    two = finite(bench.train(bench.run("disc", "disc_amp", use_amp=True)))
+    return f"float32 {one}; amp {two}"
+
+
+@check
+def train_gen(bench):
+    """Gen., float32 and bfloat16, half of its batches on its own history."""
+    one = finite(bench.train(bench.run("gen", "gen")))
+    two = finite(bench.train(bench.run("gen", "gen_amp", use_amp=True)))
+    return f"float32 {one}; amp {two}"
+
+
+@check
+def train_hybrid(bench):
+    """The fusion, its branches run on the fly, float32 and bfloat16."""
+    if not (bench.root / "gen/1epoch.pth").is_file():
+        raise Skip("train_disc and train_gen must run before")
+    one = finite(bench.train(bench.run("hybrid", "hybrid")))
+    two = finite(bench.train(bench.run("hybrid", "hybrid_amp", use_amp=True)))
+    return f"float32 {one}; amp {two}"
+
+
+@check
+def resume(bench):
+    """Killed after a checkpoint in the epoch, a training ends with the weights of a whole one."""
+    from espnet_hybridse.model.espnet_model import HybridEnhancementModel
+
+    changes = {"save_steps": 2, "save_minutes": 0}
+    whole, halved = bench.run("disc", "whole", **changes), bench.run("disc", "halved", **changes)
+    bench.train(whole)
+    forward, calls = HybridEnhancementModel.forward, []
+
+    def stopping(self, *args, **kwargs):
+        calls.append(self.training)
+        if sum(calls) == 4:
+            raise KeyboardInterrupt
+        return forward(self, *args, **kwargs)
+
+    HybridEnhancementModel.forward = stopping
+    try:
+        bench.train(halved)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        HybridEnhancementModel.forward = forward
+    bench.train(halved)
+    one, two = (torch.load(run.exp / "1epoch.pth", weights_only=True) for run in (whole, halved))
+    worst = max(float((one[k].float() - two[k].float()).abs().max()) for k in one)
+    assert worst < 1e-4, worst
+    return f"largest difference of a weight {worst:.1e}"
+
+
+@on_gpu
+def steps_without_waiting(bench):
+    """Synchronisations a training step, as PyTorch counts them (istft has one of its own)."""
+    from espnet_hybridse.training import steps
+
+    counted = {}
+    whole = steps.Stepper._step
+
+    def counting(self, batch, ends):
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                return whole(self, batch, ends)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+            found = [str(w.message) for w in caught if "synchroniz" in str(w.message)]
+            places = [f"{Path(w.filename).name}:{w.lineno}" for w in caught]
+            counted.setdefault(branch, []).append((len(found), places))
+
+    steps.Stepper._step = counting
+    try:
+        for branch in ("disc", "gen"):
+            bench.train(bench.run(branch, f"{branch}_sync", num_workers=0))
+    finally:
+        steps.Stepper._step = whole
+    lines = []
+    for name, seen in counted.items():
+        number, places = seen[-1]
+        lines.append(f"{name} {number} ({', '.join(sorted(set(places)))})")
+        assert number <= 2, lines
+    return "; ".join(lines)
+
+
+@check
+def decoding(bench):
+    """The recorded step gives the tokens of the plain one and of the CPU, batch after batch."""
+    from espnet_hybridse.generative.decode_weights import StepWeights
+    from espnet_hybridse.generative.decoding import decode
+    from espnet_hybridse.generative.token_lm import TokenLM
+
+    torch.manual_seed(0)
+    lm = TokenLM(64, layers=3, dim=64, heads=4, ffn=128).eval()
+    with torch.no_grad():
+        for parameter in lm.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(4.0)
+    gpu = TokenLM(64, layers=3, dim=64, heads=4, ffn=128).eval().to(bench.device)
+    gpu.load_state_dict(lm.state_dict())
+    weights = StepWeights(gpu)
+    agreed = []
+    for lengths in ([50, 50, 50], [50, 20, 7], [30, 50, 50]):
+        prefix, plens = torch.randn(3, 50, 64), torch.tensor(lengths)
+        here = decode(lm, prefix, plens, 50).tokens
+        there = prefix.to(bench.device)
+        plain = decode(gpu, there, plens, 50, weights=weights, graph=False).tokens
+        recorded = decode(gpu, there, plens, 50, weights=weights, graph=True).tokens
+        assert torch.equal(plain, recorded)
+        agreed.append(float((recorded.cpu() == here).float().mean()))
+    assert len(weights.recorded) == 1 and min(agreed) > 0.9, agreed
+    start = time.perf_counter()
+    for _ in range(3):
+        decode(gpu, there, plens, 50, weights=weights)
+    if bench.device.type == "cuda":
+        torch.cuda.synchronize()
+    return (
+        f"equal to the plain step; {100 * min(agreed):.0f} % of the CPU's tokens; "
+        f"{1e3 * (time.perf_counter() - start) / 150:.2f} ms a step"
+    )
+
+
+@on_gpu
+def recording_beside_pinning(bench):
+    """A step is recorded while another thread pins memory, as the loader's does."""
+    import threading
+
+    from espnet_hybridse.generative.decode_weights import StepWeights
+    from espnet_hybridse.generative.decoding import decode
+    from espnet_hybridse.generative.token_lm import TokenLM
+
+    lm = TokenLM(64, layers=3, dim=64, heads=4, ffn=128).eval().to(bench.device)
+    stop, count = threading.Event(), [0]
+
+    def pin():
+        while not stop.is_set():
+            torch.empty(1000 + count[0] % 7 * 100_000).pin_memory()
+            count[0] += 1
+
+    thread = threading.Thread(target=pin)
+    thread.start()
+    try:
+        for batch in range(1, 9):
+            prefix = torch.randn(batch, 20, 64, device=bench.device)
+            decode(lm, prefix, torch.full((batch,), 20), 20, weights=StepWeights(lm))
+        torch.cuda.synchronize()
+    finally:
+        stop.set()
+        thread.join()
+    return f"8 recordings, {count[0]} blocks pinned meanwhile"
+
+
+@check
+def enhancing(bench):
+    """`Enhancer` on the GPU gives what it gives on the CPU."""
+    from espnet_hybridse import Enhancer
+
+    words = []
+    for name in ("disc", "gen", "hybrid"):
+        if not (bench.root / name / "1epoch.pth").is_file():
+            continue
+        for fs in (8000, 22050, 48000):
+            wav = (0.05 * np.random.default_rng(1).standard_normal(3 * fs)).astype(np.float32)
+            out = {}
+            for device in ("cpu", str(bench.device)):
+                enhancer = Enhancer.from_pretrained(bench.root / name, device=device)
+                out[device] = np.asarray(enhancer(wav, fs)).ravel()
+            here, there = out["cpu"], out[str(bench.device)]
+            assert here.shape == there.shape == wav.shape
+            error = here - there
+            snr = 10 * np.log10(np.sum(here**2) / max(np.sum(error**2), 1e-20))
+            words.append(f"{name} {fs / 1000:g}k {snr:.0f} dB")
+            assert snr > 40, words
+    if not words:
+        raise Skip("the trainings must run before")
+    return ", ".join(words)
+
+
+@on_gpu
+def lstm_types(bench):
+    """No LSTM gets half precision, whatever autocast is asked for."""
+    from espnet_hybridse.nn.precision import run_lstm
+
+    lstm = torch.nn.LSTM(16, 16, bidirectional=True).to(bench.device)
+    x = torch.randn(20, 4, 16, device=bench.device)
+    for dtype in (torch.float16, torch.bfloat16):
+        with torch.autocast("cuda", dtype=dtype):
+            plain, ours = lstm(x)[0].dtype, run_lstm(lstm, x.to(dtype)).dtype
+        assert ours is torch.float32, ours
+    return f"ours float32; without it autocast gives {plain} when asked for bfloat16"
+
+
+@on_gpu
+def out_of_memory(bench):
+    """What a full GPU raises is recognised as such."""
+    free = torch.cuda.mem_get_info(bench.device)[0]
+    try:
+        torch.empty(2 * free, dtype=torch.uint8, device=bench.device)
+    except RuntimeError as error:
+        return f"{type(error).__name__}: {str(error)[:60]}"
+    raise AssertionError("an allocation of twice the free memory succeeded")
+
+
+@check
+def score_dnsmos(bench):
+    """DNSMOS on the GPU gives what it gives on the CPU."""
+    try:
+        from espnet_hybridse.scoring.metrics.dnsmos_network import DNSMOS  # noqa: F401
+    except ImportError as error:
+        raise Skip(str(error)) from error
+    raise Skip("run `hybridse score --device cuda` on a real set")
+
+
+def main() -> int:
+    """Run the checks; 0 if none failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=CHECKS, default=list(CHECKS))
+    parser.add_argument("--device", default="cuda:0")
+    parser.add_argument("--work", type=Path, help="folder to leave everything in")
+    args = parser.parse_args()
+    device = torch.device(args.device)
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            print("no GPU here: nothing was checked (--device cpu tries the script itself)")
+            return 1
+        torch.cuda.set_device(device)
+        print(f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}")
+    work = args.work or Path(tempfile.mkdtemp(prefix="cuda_checks_"))
+    bench = Bench(work, device)
+    failed = 0
+    for name in args.only:
+        start = time.perf_counter()
+        try:
+            verdict, text = "ok  ", CHECKS[name](bench)
+        except Skip as reason:
+            verdict, text = "skip", str(reason)
+        except BaseException as error:  # noqa: BLE001  (the next checks still tell something)
+            verdict, text = "FAIL", f"{type(error).__name__}: {error}"
+            failed += 1
+            traceback.print_exc()
+        print(f"{verdict} {name:26s} {time.perf_counter() - start:5.1f} s  {text}", flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
