@@ -13,13 +13,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scores",
         nargs="+",
+        action="append",
         default=[],
         metavar="NAME=DIR",
-        help="systems that 'hybridse score' has scored; the unprocessed input is called Noisy",
+        help="systems that 'hybridse score' has scored; the unprocessed input is called Noisy. "
+        "Once for each test set",
     )
-    parser.add_argument("--meta", type=Path, help="meta.tsv of the test set, for breakdowns")
+    parser.add_argument(
+        "--meta",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="TSV",
+        help="meta.tsv of the test set, for breakdowns; of several sets one for each, in order",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME", help="names of several test sets"
+    )
     parser.add_argument(
         "--losses", nargs="+", default=[], metavar="NAME=EXP", help="loss curves of experiments"
+    )
+    parser.add_argument(
+        "--cores", type=int, help="that each of --losses had: its hours become core-hours"
     )
     parser.add_argument("--uids", nargs="+", default=[], help="utterances to show and hear")
     parser.add_argument("--pictures", type=int, default=5, help="else so many of them")
@@ -39,25 +54,45 @@ def run(args: argparse.Namespace) -> int:
         from espnet_hybridse.report.write import Request, write_report
     except ImportError as error:
         raise ValueError(f"{error}; pip install 'espnet_hybridse[recipe]'") from error
-    for name in ("pictures", "max_utts"):
+    for name in ("pictures", "max_utts", "cores"):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name} {value} must be at least 1")
-    scores = folders(args.scores, "--scores Noisy=exp/noisy/scores_test")
+    sets = test_sets(args)
     command = shlex.join(["hybridse", *sys.argv[1:]])
     request = Request(
         args.out,
-        scores,
-        args.meta,
+        sets,
         folders(args.losses, "--losses Dis.=exp/disc_mini"),
+        args.cores,
         args.uids,
         args.pictures,
         {**pairs(args.fact, "--fact seed=0"), "command": command},
-        look(args, scores) if args.model else None,
+        look(args, sets[0].scores if sets else {}) if args.model else None,
         args.title,
     )
     print("\n".join(f"written: {path}" for path in write_report(request)))
     return 0
+
+
+def test_sets(args: argparse.Namespace) -> list:
+    """What --scores, --meta and --set say together.
+
+    Raises:
+        ValueError: the sets cannot be told which meta.tsv or name is theirs.
+    """
+    from espnet_hybridse.report.write import EvaluationSet
+
+    count = len(args.scores)
+    for name, given, least in (("meta", args.meta, 0), ("set", args.set, count > 1)):
+        if len(given) != count and (given or least):
+            raise ValueError(
+                f"--{name} is given {len(given)} times and --scores {count} times; each test set "
+                f"needs its own, in the same order"
+            )
+    metas, names = args.meta or [None] * count, args.set or [""] * count
+    scores = [folders(words, "--scores Noisy=exp/noisy/scores_test") for words in args.scores]
+    return [EvaluationSet(*one) for one in zip(scores, metas, names, strict=True)]
 
 
 def folders(words: list[str], example: str) -> dict[str, Path]:

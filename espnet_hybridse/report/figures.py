@@ -12,7 +12,7 @@ from espnet_hybridse.scoring.breakdown import Groups, breakdown
 from espnet_hybridse.scoring.do_no_harm import BASELINE, changes
 from espnet_hybridse.scoring.metrics.registry import METRICS
 from espnet_hybridse.scoring.table import System, show, title
-from espnet_hybridse.training.curves import read_curves
+from espnet_hybridse.training.curves import read_curves, read_hours
 
 MOST_COLUMNS = 4
 """Panels in one figure; more cannot be read on a phone."""
@@ -122,34 +122,34 @@ def scatter_figure(systems: Sequence[System], columns: Sequence[str], folder: Pa
     return Figure(data_uri(path), alt, "Every utterance, noisy against enhanced")
 
 
-def plot_losses(experiments: Mapping[str, Path], out: Path) -> None:
-    """One panel an experiment: training and validation loss by epoch.
+def curves_figure(experiments: Mapping[str, Path], path: Path, cores: int | None = None) -> Figure:
+    """Training and validation loss of each training over its hours, a panel each.
 
     Args:
-        experiments: title -> folder with a train.log.
-        out: PNG to write.
+        experiments: name -> folder with a train.log.
+        path: PNG to write and to show.
+        cores: that each training had: the axis then has core-hours.
     """
-    figure, axes = plt.subplots(1, len(experiments), figsize=(4 * len(experiments), 3))
-    for axis, (name, folder) in zip(np.atleast_1d(axes), experiments.items(), strict=True):
-        curves = read_curves(folder / "train.log")
+    figure, axes = plt.subplots(
+        1, len(experiments), figsize=(4 * len(experiments), 3), squeeze=False,
+        constrained_layout=True,
+    )  # fmt: skip
+    unit = "hours" if cores is None else "core-hours"
+    sentences = []
+    for axis, (name, folder) in zip(axes[0], experiments.items(), strict=True):
+        log = folder / "train.log"
+        curves, spent = read_curves(log), read_hours(log)
         for mode in ("train", "valid"):
-            points = curves[mode].get("loss", [])
-            axis.plot(*np.array(points or [(0, np.nan)]).T, marker=".", label=mode)
-        axis.set(title=name, xlabel="epoch", ylabel="loss")
-        axis.legend()
-    save(figure, out)
-
-
-def curves_figure(experiments: Mapping[str, Path], folder: Path) -> Figure:
-    """Loss by epoch of each training; `folder/losses.png` keeps it."""
-    path, sentences = folder / "losses.png", []
-    plot_losses(experiments, path)
-    for name, experiment in experiments.items():
-        points = read_curves(experiment / "train.log")["valid"].get("loss", [])
+            points = [(spent[n] * (cores or 1), v) for n, v in curves[mode].get("loss", [])]
+            axis.plot(*np.array(points or [(0, np.nan)]).T, marker=".", ms=3, label=mode)
         if points:
             (first, start), (last, end) = points[0], points[-1]
             sentences.append(
-                f"{name}: validation loss {start:.3f} in epoch {first}, {end:.3f} in epoch {last}"
+                f"{name}: validation loss {start:.3f} after {first:.2g} {unit}, {end:.3f} after "
+                f"{last:.2g}"
             )
-    alt = "Training and validation loss by epoch. " + "; ".join(sentences)
-    return Figure(data_uri(path), alt, "Loss by epoch")
+        axis.set(title=name, xlabel=f"{unit} of training", ylabel="loss")
+        axis.legend()
+    save(figure, path, DPI)
+    alt = f"Training and validation loss over {unit}. " + "; ".join(sentences)
+    return Figure(data_uri(path), alt, f"Loss over {unit} of training")

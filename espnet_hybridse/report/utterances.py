@@ -57,7 +57,8 @@ def show_utterance(
     facts: str,
     folder: Path,
     listen: bool,
-    kept: Path | None = None,
+    number: int = 0,
+    keep: Path | None = None,
 ) -> Shown | None:
     """None when not one of its signals can be read.
 
@@ -66,7 +67,8 @@ def show_utterance(
         facts: language, distortions, … in a few words.
         folder: for the pictures and sounds before they go into the page.
         listen: with players.
-        kept: PNG to write the picture to as well.
+        number: of the test set.
+        keep: PNG to write the spectrograms to as well.
     """
     players, found = [], {}
     fs = 0
@@ -92,8 +94,8 @@ def show_utterance(
         lists[name].write_text(f"{uid} {file}\n", encoding="utf-8")
     picture = folder / "spectrograms.webp"
     plot_utterance(lists, uid, picture)
-    if kept is not None:
-        plot_utterance(lists, uid, kept)
+    if keep is not None:
+        plot_utterance(lists, uid, keep)
     alt = f"Spectrograms of {uid} at {fs} Hz from top to bottom: {', '.join(found)}"
     rows = []
     for system in systems:
@@ -102,7 +104,7 @@ def show_utterance(
         rows.append([system.name, *("–" if v is None else f"{v:.2f}" for v in values)])
     return Shown(
         uid,
-        anchor(uid),
+        anchor(uid, number),
         ", ".join(part for part in (facts, f"{fs} Hz") if part),
         Figure(data_uri(picture), alt, f"{', '.join(found)}, 80 dB", wide=False),
         players,
@@ -110,6 +112,7 @@ def show_utterance(
     )
 
 
-def anchor(uid: str) -> str:
-    """A name for links within the page."""
-    return "utt-" + "".join(c if c.isalnum() or c in "-_" else "-" for c in uid)
+def anchor(uid: str, number: int = 0) -> str:
+    """A name for links within the page; test sets may share utterances."""
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in uid)
+    return f"utt{number or ''}-{name}"

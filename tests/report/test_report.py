@@ -113,6 +113,8 @@ def test_markdown_and_latex_have_the_same_numbers(report):
     assert f"<td>{mean}</td>" in page
     latex = (report / "table.tex").read_text()
     assert f"Noisy & {mean.split(' ')[0]} & " in latex and r"\textbf{" in latex
+    for name in ("losses.png", "spectrograms.png"):
+        assert (report / name).read_bytes().startswith(b"\x89PNG")
 
 
 def test_report_needs_something_to_report(tmp_path, capsys):
@@ -143,6 +145,31 @@ def test_report_says_that_no_file_could_be_read(tmp_path, capsys, caplog):
     assert "None of the files can be read here" in (tmp_path / "out/report.html").read_text()
     assert main([*given, "--losses", f"D={tmp_path}"]) == 2
     assert f"--losses D={tmp_path}: no train.log there" in capsys.readouterr().err
+    twice = [*given, "--scores", f"A={scores}"]
+    assert main(twice) == 2
+    assert "--set is given 0 times and --scores 2 times" in capsys.readouterr().err
+    assert main([*twice, "--set", "One", "--set", "Two", "--meta", "m.tsv"]) == 2
+    assert "--meta is given 1 times and --scores 2 times" in capsys.readouterr().err
+
+
+def test_two_test_sets_have_sections_and_tables_of_their_own(report, tmp_path):
+    root, meta = report.parent, report.parent.parent / "dump/raw/train/meta.tsv"
+    first = ["--set", "Simulated", "--scores", f"Noisy={root}/noisy", f"Ours={root}/ours"]
+    second = ["--set", "Real", "--scores", f"Noisy={root}/noisy", f"Theirs={root}/ours"]
+    metas = ["--meta", str(meta), "--meta", str(meta)]
+    out = tmp_path / "out"
+    more = ["--losses", f"Dis.={root}/exp", "--cores", "2", "--pictures", "1"]
+    assert main(["report", "--out", str(out), *first, *second, *metas, *more]) == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {"report.html", "RESULTS.md", "table.tex", "table_2.tex", "losses.png",
+                     "spectrograms.png"}  # fmt: skip
+    text = (out / "RESULTS.md").read_text()
+    assert text.index("# Simulated") < text.index("| Ours |") < text.index("# Real")
+    assert text.index("# Real") < text.index("| Theirs |")
+    page = Page((out / "report.html").read_text())
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids)) and {"harm", "harm-2", "breakdown-2"} <= set(ids)
+    assert all(attrs["href"][1:] in ids for attrs in page.all("a"))
 
 
 class Probe(ThreadingHTTPServer):

@@ -126,7 +126,7 @@ def test_lsd_is_that_of_librosa(fs):
     assert METRICS["LSD"].compute(0.5 * ref, ref, fs, Context("u")) < 0.01
 
 
-@pytest.mark.parametrize("seconds", [3.0, 10.0, 19.5])
+@pytest.mark.parametrize("seconds", [3.0, 17.5])
 def test_dnsmos_is_that_of_speechmos(seconds):
     metric = usable("DNSMOS OVRL")
     upstream = pytest.importorskip("speechmos.dnsmos", reason="speechmos imports librosa, requests")
@@ -318,14 +318,14 @@ def test_tables_have_means_intervals_counts_and_harm(sets):
     run(sets, "noisy")
     run(sets, "better")
     systems = {"Noisy": sets / "out_noisy", "Dis.": sets / "out_better"}
-    lines = results_table(systems).splitlines()
+    lines = results_table(systems).markdown().splitlines()
     assert lines[0] == "| System | SI-SDR ↑ | LSD ↓ |"
     assert lines[2].startswith("| Noisy | 0.00 ± 0.00 | ")
     assert lines[3].startswith("| Dis. | 10.00 ± 0.00 | ")
-    assert lines[4] == "| *utterances* | 3 | 3 |"
-    assert harm_table(systems).splitlines()[2] == "| Dis. | 0.0 % | 0.0 % |"
+    assert lines[4] == "| utterances | 3 | 3 |"
+    assert harm_table(systems).markdown().splitlines()[2] == "| Dis. | 0.0 % | 0.0 % |"
     swapped = {"Noisy": sets / "out_better", "Dis.": sets / "out_noisy"}
-    row = harm_table(swapped).splitlines()[2]
+    row = harm_table(swapped).markdown().splitlines()[2]
     assert row.startswith("| Dis. | 100.0 % (-10.00) | 100.0 % (+")
     assert results_table(systems) == results_table(systems)
 
@@ -335,8 +335,8 @@ def test_failing_on_a_file_is_harm_and_does_not_raise_the_mean(sets):
     (sets / "better" / "u0.wav").write_bytes(b"not audio")
     run(sets, "better")
     systems = {"Noisy": sets / "out_noisy", "Dis.": sets / "out_better"}
-    assert harm_table(systems).splitlines()[2] == "| Dis. | 33.3 % | 33.3 % |"
-    assert results_table(systems).splitlines()[4] == "| *utterances* | 2 | 2 |"
+    assert harm_table(systems).markdown().splitlines()[2] == "| Dis. | 33.3 % | 33.3 % |"
+    assert results_table(systems).markdown().splitlines()[4] == "| utterances | 2 | 2 |"
     assert "Dis.: 1 quarantined (u0: unreadable" in notes(systems)
 
 
@@ -450,7 +450,9 @@ def test_systems_of_other_utterances_are_not_tabulated(sets):
 def test_one_utterance_has_no_interval(sets):
     write_list(sets / "one.scp", {"u0": sets / "noisy" / "u0.wav"})
     run(sets, "one", ["SI-SDR"])
-    assert "| A | 0.00 |" in results_table({"A": sets / "out_one"}).replace("-0.00", "0.00")
+    assert "| A | 0.00 |" in results_table({"A": sets / "out_one"}).markdown().replace(
+        "-0.00", "0.00"
+    )
 
 
 def test_column_that_failed_everywhere_says_why(sets):
