@@ -34,12 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="same seed, same lists")
     parser.add_argument(
         "--repositories",
-        help="open: folder of clones, bare or not; the git clone lines of those missing are printed",
+        help="open: folder of clones, bare or not; git clone lines of those missing are printed",
     )
     parser.add_argument(
         "--without_mini",
         action="store_true",
         help="open: leave out the mini recipe's training recordings, which apt fetches",
+    )
+    parser.add_argument(
+        "--synthetic_hours",
+        type=float,
+        default=0.0,
+        help="open: hours of synthetic speech with text, about half an hour of one core each; more "
+        "hours later add to those there",
     )
     parser.add_argument(
         "--min_dnsmos",
@@ -78,6 +85,7 @@ def _run_open(args: argparse.Namespace) -> int:
     options = open_corpus.Options(
         repositories=args.repositories,
         mini=not args.without_mini,
+        synthetic_hours=args.synthetic_hours,
         num_rirs=args.num_rirs,
         num_generated=args.num_generated,
         min_dnsmos=args.min_dnsmos,

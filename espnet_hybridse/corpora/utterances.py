@@ -63,11 +63,10 @@ def make_utterances(
     folder, manifest = out / speaker, out / f"{speaker}.json"
     order = sorted(recordings, key=lambda recording: str(recording.path))
     identity = [[str(r.path), _stamp(r.path), r.lang, r.text] for r in order]
-    digest = hashlib.sha256(
-        json.dumps(
-            [identity, max_seconds, seed, min_snr_db] + [join, cut] * (cut or not join)
-        ).encode()
-    ).hexdigest()
+    settings = [identity, max_seconds, seed, min_snr_db]
+    if cut or not join:
+        settings += [join, cut]
+    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     if manifest.is_file():
         done = json.loads(manifest.read_text(encoding="utf-8"))
         if done["digest"] == digest and all(Path(u["path"]).is_file() for u in done["utterances"]):

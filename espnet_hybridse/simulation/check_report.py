@@ -36,9 +36,8 @@ def report_on(name: str, total: int, kept: list[Sample], faults: Counter[str]) -
     """The report on a set of which `kept` is left."""
     snrs: dict[str, list[float]] = {"noise": [], "wind_noise": []}
     for sample in kept:
-        if (
-            not NOISE_ONLY_SNR_DB < sample.snr_dB < CLEAN_SNR_DB
-        ):  # of a set that was simulated elsewhere
+        # Other tools' sets may not know it (nan); clean speech and noise alone have none.
+        if not NOISE_ONLY_SNR_DB < sample.snr_dB < CLEAN_SNR_DB:
             continue
         wind = "wind_noise(" in sample.augmentation
         snrs["wind_noise" if wind else "noise"].append(sample.snr_dB)

@@ -21,6 +21,9 @@ from espnet_hybridse.fileio.audio import BadAudio
 from espnet_hybridse.fileio.lists import read_list, read_sources
 from espnet_hybridse.simulation.generated import generate_stationary
 
+VOICE_IDS = (100, 102, 103, 101)
+"""Two voices that their names' hash puts into train, one for valid, one for test."""
+
 BY_NAME = {source.name: source for source in SOURCES}
 
 
@@ -73,20 +76,17 @@ def repositories(tmp_path):
     folder.mkdir()
     libri = {
         f"audio_data/librispeech_train-clean-100/{speaker}-1-0000.flac": audio(
-            sentence(speaker, 4.0), 16000, "FLAC"
+            sentence(speaker), 16000, "FLAC"
         )
-        for speaker in range(100, 140)
+        for speaker in VOICE_IDS
     }
     libri["audio_data/librispeech_test-other/533/533-1-0000.flac"] = audio(sentence(1), 16000)
     libri["audio_data/README.md"] = b"CC-BY-4.0"
     ocean = {
-        f"WAVE/SPEAKER{speaker:04d}/{speaker:05d}{number}.WAV": audio(
-            sentence(1000 * speaker + number), 16000
-        )
+        f"WAVE/SPEAKER{speaker:04d}/{speaker:05d}0.WAV": audio(sentence(1000 * speaker), 16000)
         for speaker in (1, 2)
-        for number in range(2)
     }
-    ocean["train/text"] = b"000010\tMARK  IS HERE\n000011\tGO\n"
+    ocean["train/text"] = b"000010\tMARK  IS HERE\n"
     ocean["README.md"] = b"CC-BY-4.0"
     kitchen = {
         f"audio/0-{user}-{take}-3.wav": kitchen_sound(10 * user + ord(take))
@@ -131,6 +131,7 @@ def test_three_sets_share_no_voice_no_source_and_no_room(tmp_path, repositories)
         folder = data / name
         speakers = set(read_list(folder / "utt2spk").values())
         sources = {uid.rsplit("-", 1)[0] for uid in read_sources(folder / "noise.scp")}
+        sources -= {"stationary"}
         rooms = {uid.rsplit("-", 1)[0] for uid in read_sources(folder / "rir.scp")}
         assert speakers and sources and rooms
         for uid, (fs, path) in read_sources(folder / "speech.scp").items():
@@ -215,7 +216,6 @@ def test_a_removed_object_is_counted_and_the_rest_is_read(tmp_path, repositories
     git_dir = find_git_dir(folder, "QVbDev/quantumVerb")
     source = table[3]
     blob = Repository(git_dir, source.commit).files(("*/large_hall.wav",))[0]
-    git("unpack-objects", "-q", cwd=git_dir) if False else None
     loose = git_dir / "objects" / blob.sha[:2] / blob.sha[2:]
     loose.unlink()
     fetched = fetch_sources(folder, tmp_path, table)[3]
@@ -271,4 +271,4 @@ def test_halls_are_damped_and_begin_with_the_direct_path():
     assert np.abs(shaped).argmax() == 16 and shaped[16] == 1
     assert reverberation_time(shaped[16:].astype(float), fs) == pytest.approx(1.2, abs=0.15)
     with pytest.raises(BadAudio, match="direct path"):
-        shape_response(hall[::-1].copy(), fs)
+        shape_response(np.concatenate([[0.6], np.zeros(700), hall[700:]]), fs)

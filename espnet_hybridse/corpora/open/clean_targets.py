@@ -62,7 +62,7 @@ def judge_all(
     known = json.loads(store.read_text(encoding="utf-8")) if store.is_file() else {}
     kept, verdicts, scores = [], [], {}
     for utterance in utterances:
-        stamp = f"{utterance.path} {Path(utterance.path).stat().st_mtime_ns}"
+        stamp = f"{utterance.path} {Path(utterance.path).stat().st_mtime_ns} {JUDGED_SECONDS}"
         score = scores[stamp] = known.get(stamp) or _measure(utterance)
         if len(scores) % KEPT_EVERY == 0:
             write_json(store, known | scores)

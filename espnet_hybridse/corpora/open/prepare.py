@@ -26,6 +26,7 @@ from espnet_hybridse.corpora.open.mini import (
 from espnet_hybridse.corpora.open.noise import MAX_SOURCE_SECONDS, find_noise, noise_set
 from espnet_hybridse.corpora.open.rooms import make_measured_rooms
 from espnet_hybridse.corpora.open.speech import VOICES, find_voices, voice_set
+from espnet_hybridse.corpora.open.synthesis import synthesize
 from espnet_hybridse.corpora.open.table import SOURCES, Source
 from espnet_hybridse.corpora.prepare import summary, write_set
 from espnet_hybridse.corpora.recordings import NO_TEXT, Recording
@@ -47,10 +48,12 @@ class Options:
     """Everything that decides what the lists hold.
 
     mini: whether the mini recipe's training and validation recordings are a part of the corpus
+    synthetic_hours: of speech by Kokoro, in all three sets together
     """
 
     repositories: str
     mini: bool = True
+    synthetic_hours: float = 0.0
     num_rirs: int = 120
     num_generated: int = 40
     min_dnsmos: float = 3.0
@@ -101,12 +104,14 @@ def prepare(
 ) -> list[str]:
     """Make the lists of the three sets under `out` and return one summary line a set.
 
-    Lists are those of :func:`espnet_hybridse.corpora.prepare.prepare`; beside them clean_targets.tsv
-    says of every utterance whether it is kept, and why not. Each finished voice and source leaves a
-    manifest under `downloads`, so that a run that was cut off goes on where it stood.
+    Lists are those of :func:`espnet_hybridse.corpora.prepare.prepare`; beside them
+    clean_targets.tsv says of every utterance whether it is kept, and why not. Each finished voice
+    and source leaves a manifest under `downloads`, so that a run that was cut off goes on where it
+    stood.
 
     Raises:
         RepositoryError: no speech or no noise in the repositories.
+        ValueError: a set has no speech that is clean enough.
     """
     done = out / ".done"
     if done.is_file():
@@ -122,6 +127,8 @@ def prepare(
     audio, made = downloads / "audio" / "open", Sets.empty()
     with worker_pool(nj) as pool:
         _add_speech(fetched, roots, made, options, audio, pool, quarantine)
+        if options.synthetic_hours:
+            _add_synthetic(made, options, downloads, audio, pool)
         _add_noise(fetched, roots, made, options, audio, pool, quarantine)
         _add_measured_rooms(fetched, made, audio, quarantine)
         winds = make_generated(
@@ -131,8 +138,15 @@ def prepare(
             "stationary", options.num_generated, downloads / "audio", options.seed, pool
         )
         rooms = make_rooms(downloads / "audio", options.num_rirs, options.seed, pool)
-    lines = []
+    _write_text(out / "clean_targets.tsv", verdict_rows(made.verdicts))
     sets = drop_shared_prompts(made.utterances, NO_TEXT)
+    empty = [name for name in SETS if not sets[name]]
+    if empty:
+        raise ValueError(
+            f"no usable speech for {', '.join(empty)}: {_verdict_summary(made.verdicts, out)}; "
+            f"unreadable files are in {quarantine.path}; add repositories, or lower --min_dnsmos"
+        )
+    lines = []
     for name in SETS:
         if name != "test":  # tests are heard with noises that were recorded
             made.noises[name].update(stationary[name])
@@ -142,7 +156,6 @@ def prepare(
             summary(name, sets[name], made.noises[name], len(made.rirs[name]))
             + f", {len(made.noise_sources[name])} noise sources"
         )
-    _write_text(out / "clean_targets.tsv", verdict_rows(made.verdicts))
     lines.append(_verdict_summary(made.verdicts, out))
     lines.append(quarantine.summary())
     write_licence_table(out, [*licences, *packages])
@@ -213,6 +226,25 @@ def make_voice(
     if sum(utterance.seconds for utterance in kept) > limits.best_seconds:
         kept = _best(kept, verdicts, limits.best_seconds)
     return kept, verdicts, bad
+
+
+def _add_synthetic(
+    made: Sets, options: Options, downloads: Path, audio: Path, pool: Executor
+) -> None:
+    """Synthetic utterances, judged like the others; one job a voice."""
+    spoken = synthesize(downloads, audio / "synthetic", options.synthetic_hours, options.seed, pool)
+    for name, utterances in spoken.items():
+        by_speaker: dict[str, list[Utterance]] = {}
+        for utterance in utterances:
+            by_speaker.setdefault(utterance.speaker, []).append(utterance)
+        jobs = [
+            pool.submit(judge_all, members, audio / "judged", speaker, options.min_dnsmos)
+            for speaker, members in sorted(by_speaker.items())
+        ]
+        for job in jobs:
+            kept, verdicts = job.result()
+            made.utterances[name] += kept
+            made.verdicts += verdicts
 
 
 def _best(

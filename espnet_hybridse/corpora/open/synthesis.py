@@ -19,7 +19,7 @@ from espnet_hybridse.corpora.utterances import Utterance
 from espnet_hybridse.fileio.audio import read_audio, write_audio
 
 TEXTS = {
-    "en": Package("fortunes-min", "BSD-like", "sentences"),
+    "en": Package("fortunes", "BSD-like", "sentences"),
     "es": Package("fortunes-es", "GPL-2+", "sentences"),
     "it": Package("fortunes-it", "GPL-2+", "sentences"),
     "pt": Package("fortunes-br", "GPL-2+", "sentences"),
@@ -98,13 +98,20 @@ def _plan_set(
 
 
 def voices_of(name: str, voices: list[str]) -> list[str]:
-    """Voices of a set; in train the means of two voices of one language and sex besides."""
+    """Voices of a set, in the order of their turns.
+
+    In train the means of two voices of one language and sex take every second turn.
+    """
     usable = [voice for voice in voices if voice[0] in ESPEAK_VOICES]
     if name != "train":
         return [voice for voice in usable if voice in SETS[name]]
     held_out = {voice for members in SETS.values() for voice in members}
     plain = [voice for voice in usable if voice not in held_out]
-    return plain + [f"{a}+{b}" for a, b in combinations(plain, 2) if a[:2] == b[:2]]
+    mixed = [f"{a}+{b}" for a, b in combinations(plain, 2) if a[:2] == b[:2]]
+    turns = []
+    for start in range(0, len(mixed), len(plain)):  # as many plain ones as mixed ones
+        turns += plain + mixed[start : start + len(plain)]
+    return turns
 
 
 def sentence_set(text: str) -> str:
@@ -118,15 +125,16 @@ def find_sentences(downloads: Path) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for lang, package in TEXTS.items():
         for path in sorted(fetch(package, downloads).glob("usr/share/games/fortunes/**/*")):
-            if path.is_file() and not path.suffix and not path.is_symlink():
+            if path.is_file() and path.suffix in ("", ".fortunes") and not path.is_symlink():
                 found.setdefault(lang, set()).update(
                     _sentences(path.read_text(encoding="utf-8", errors="ignore"))
                 )
     pattern = re.compile(r"^(fr|hi)\.utf8=(.*)$", re.MULTILINE)
     for path in fetch(CAPTIONS, downloads).rglob("stamps/**/*.txt"):
         for lang, caption in pattern.findall(path.read_text(encoding="utf-8", errors="ignore")):
-            if LETTERS[0] // 2 <= len(caption.strip()) <= LETTERS[1]:
-                found.setdefault(lang, set()).add(caption.strip())
+            caption = caption.strip(" |\r")
+            if LETTERS[0] // 2 <= len(caption) <= LETTERS[1] and not re.search(r"\d", caption):
+                found.setdefault(lang, set()).add(caption)
     return {lang: sorted(texts) for lang, texts in found.items()}
 
 
@@ -135,7 +143,7 @@ def _sentences(text: str) -> Iterator[str]:
     for fortune in text.split("\n%"):
         prose = re.split(r"\n\s*--", fortune)[0]
         for sentence in re.split(r"(?<=[.!?])\s+", " ".join(prose.split())):
-            plain = re.fullmatch(r"[^\W\d_]+(?:[ ',;:-]+[^\W\d_]+|[ ])*[.!?]", sentence)
+            plain = re.fullmatch(r"[^\W\d_]+(?:[ ',;-]+[^\W\d_]+|[ ])*[.!?]", sentence)
             if plain and LETTERS[0] <= len(sentence) <= LETTERS[1]:
                 if not re.search(r"[A-Z]{2}", sentence):
                     yield sentence
