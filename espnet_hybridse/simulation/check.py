@@ -181,10 +181,9 @@ def _write_back(
 ) -> SetReport:
     """Write the set's lists without its faulty samples, and the faults to quarantine.tsv."""
     path = folder / "quarantine.tsv"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    earlier = [row for row in (line.split("\t", 2) for line in lines) if len(row) == 3]
+    earlier = Quarantine.read(path)
     quarantine = Quarantine(path)
-    quarantine.extend(tuple(row) for row in earlier if not row[2].startswith(OURS))
+    quarantine.extend(row for row in earlier if not row[2].startswith(OURS))
     kept = []
     for finding in findings:
         fault = faults.get(finding.sample.id)
