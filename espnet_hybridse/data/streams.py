@@ -8,8 +8,8 @@ from typing import IO
 import numpy as np
 import soundfile
 
-from espnet_hybridse.fileio.audio import BadAudio
 from espnet_hybridse.fileio.decode import ARCHIVED
+from espnet_hybridse.fileio.formats import BadAudio
 
 
 @dataclass(frozen=True)

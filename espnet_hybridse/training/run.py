@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from espnet_hybridse.fileio.decode import ARCHIVED
 from espnet_hybridse.fileio.lists import ListError, atomic_path, read_list
+from espnet_hybridse.fileio.yaml_config import read_yaml
 from espnet_hybridse.model.files import WEIGHTS_STAMP, find_weights
 from espnet_hybridse.runtime.workers import PARENT_VARIABLE
 from espnet_hybridse.tokens.manifest import (
@@ -21,7 +22,6 @@ from espnet_hybridse.tokens.manifest import (
     read_manifest,
     write_manifest,
 )
-from espnet_hybridse.training.config import read_yaml
 from espnet_hybridse.training.curves import parse_epoch, read_curves
 from espnet_hybridse.training.launch import INIT_FILE, JOB_LOG, launched
 from espnet_hybridse.training.rotation import CHECKPOINT, PREVIOUS
