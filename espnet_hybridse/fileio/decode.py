@@ -60,7 +60,7 @@ class Decoder(Protocol):
 
 
 class Reader:
-    """An open file, read from its beginning to its end or by stretches.
+    """An open file, read from its beginning to its end or by stretches; a context manager.
 
     Attributes:
         info: what the header says, made exact where it was a guess and all was read.
@@ -74,6 +74,16 @@ class Reader:
         self.info = decoder.info
         self.samples, self.peak = 0, 0.0
         self.warnings = [self.info.warning] if self.info.warning else []
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._decoder.close()
 
     def blocks(self) -> Iterator[np.ndarray]:
         """The samples as (C, n) float32 blocks.
@@ -158,8 +168,7 @@ class _Forward(soundfile.SoundFile):
         return False
 
 
-@contextmanager
-def open_audio(path: str | Path, exact: bool = False) -> Iterator[Reader]:
+def open_audio(path: str | Path, exact: bool = False) -> Reader:
     """A file of any kind, or one that lies in a Kaldi archive at `x.ark:123`.
 
     Args:
@@ -181,9 +190,10 @@ def open_audio(path: str | Path, exact: bool = False) -> Iterator[Reader]:
             decoder.info = replace(info, frames=_counted(path), exact=True)
         if missing := getattr(decoder, "shortfall", float)():
             _truncated(info.seconds, info.seconds / (1 - missing))
-        yield Reader(decoder)
-    finally:
+        return Reader(decoder)
+    except BaseException:
         decoder.close()
+        raise
 
 
 def read_info(path: str | Path, exact: bool = False) -> AudioInfo:
