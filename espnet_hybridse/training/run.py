@@ -12,6 +12,7 @@ from typing import Iterator, List, Optional, Sequence
 from tqdm import tqdm
 
 from espnet_hybridse.fileio.decode import ARCHIVED
+from espnet_hybridse.fileio.checksum import file_sha256
 from espnet_hybridse.fileio.lists import ListError, atomic_path, read_list
 from espnet_hybridse.fileio.yaml_config import read_yaml
 from espnet_hybridse.model.files import WEIGHTS_STAMP, find_weights
@@ -134,7 +135,7 @@ class TrainingRun:
             parts += [Path(s.split(",")[0]).read_text() for s in self.streams(dataset)]
             parts.append((dataset / "speech_length.scp").read_text())
         if self.init is not None:
-            parts.append(hashlib.sha256(find_weights(self.init).read_bytes()).hexdigest())
+            parts.append(file_sha256(find_weights(self.init)))
             parts += self.init_exclude
         parts += self.unfreeze
         if self.overfit is not None:

@@ -127,7 +127,7 @@ def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(models, tmp_p
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
-    assert "b.wav" in (text := capsys.readouterr().err) and "MiB free" in text
+    assert "b.wav" in (text := capsys.readouterr().err) and "GB free" in text
     assert sorted(p.name for p in out.glob("*.wav")) == ["a.wav"]
     assert not list(out.glob(".tmp-*"))
     assert main(run) == 0
