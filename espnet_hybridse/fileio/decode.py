@@ -230,7 +230,7 @@ def _decoder(path: str | Path) -> Decoder:
     if str(path).rstrip().endswith("|"):
         raise BadAudio("a command, not a file; commands in lists are not run")
     if not is_there(path):
-        raise BadAudio("no such file")
+        raise BadAudio("unreadable: no such file")
     raw = HEADERLESS.get(Path(path).suffix.lower())
     with _as_bad_audio("unreadable"):
         start, size = _place(path)
@@ -296,13 +296,16 @@ def _place(path: str | Path) -> tuple[int, int | None]:
             return start, size + 8 if 0 < size < PLACEHOLDER else None
         if head[:4] in (b"fLaC", b"OggS", b"NIST"):
             return start, None
-    raise BadAudio("no audio at this place of the archive; archive the set again")
+    raise BadAudio("no audio at this place; archive the set again")
 
 
 def _counted(path: str | Path) -> int:
     """Frames of a file whose header does not know them."""
-    with open_audio(path) as file:
-        return sum(block.shape[1] for block in file.blocks())
+    with Reader(_decoder(path)) as file:
+        frames, size = 0, max(BLOCK // max(file.info.channels, 1), 1)
+        while count := file.read(size).shape[1]:
+            frames += count
+    return frames
 
 
 def _truncated(seconds: float, promised: float) -> None:
