@@ -2,14 +2,12 @@
 
 import argparse
 import contextlib
-import fcntl
 import json
-import logging
 import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, TextIO
+from typing import Dict, List, Optional, TextIO
 
 import soundfile
 
@@ -17,15 +15,14 @@ from espnet_hybridse.cli.arguments import device_of
 from espnet_hybridse.cli.standard_streams import STANDARD, from_input, to_output
 from espnet_hybridse.fileio.decode import is_there
 from espnet_hybridse.fileio.formats import WRITTEN_SUFFIXES, keeps_length, shown
-from espnet_hybridse.fileio.lists import atomic_path
 from espnet_hybridse.fusion.safety import FALLBACKS
 from espnet_hybridse.generative.decode_weights import DTYPES as DECODE_DTYPES
 from espnet_hybridse.inference.files.jobs import Job, plan_jobs, write_scp
 from espnet_hybridse.inference.files.many_files import Summary, enhance_files
 from espnet_hybridse.inference.files.one_file import Result
+from espnet_hybridse.inference.files.resume import identity_of, resumed
 from espnet_hybridse.inference.network import DTYPES
 from espnet_hybridse.model.branch import BRANCHES
-from espnet_hybridse.model.files import WEIGHTS_STAMP
 from espnet_hybridse.model.find import find_model
 
 EXIT_CODES = (
@@ -165,34 +162,16 @@ def enhance_all(
     args: argparse.Namespace, jobs: List[Job], weights: List[Path], others: Counter
 ) -> int:
     """A folder, a pattern or a list, skipping what is there."""
-    # Outputs of other weights or settings are stale; the stamp names those in use.
-    stamp = args.out / WEIGHTS_STAMP
-    identity = "\n".join(f"{path.resolve()} {path.stat().st_mtime_ns}" for path in weights)
-    for name, default in DEFAULTS.items():
-        value = getattr(args, name)
-        if value != default:
-            identity += f"\n{name} {value} {args.safety_to}"
-    there = [job for job in jobs if job.target.exists()]
-    if there and not stamp.is_file() and not args.overwrite:
-        raise ValueError(
-            f"{args.out} holds {len(there)} files, such as {there[0].target.name}, that no run of "
-            "this command wrote; take another OUT or pass --overwrite"
-        )
-    with only_run_in(args.out):
-        current = stamp.is_file() and stamp.read_text() == identity
-        if args.overwrite or not current:
-            for job in there:
-                job.target.unlink(missing_ok=True)
-        if not current:
-            # Kept where nothing changed: its time tells what other settings wrote before, of files
-            # that were not part of the run which brought these.
-            with atomic_path(stamp) as tmp:
-                tmp.write_text(identity)
+    changed = {name: getattr(args, name) for name in DEFAULTS}
+    changed = {name: value for name, value in changed.items() if value != DEFAULTS[name]}
+    if "safety" in changed:
+        changed["safety_to"] = args.safety_to
+    identity = identity_of(weights, changed)
+    with resumed(args.out, jobs, identity, args.overwrite) as since:
         log = args.out / "quarantine.tsv"
         report = partial(print_result, stream=args.messages) if args.json else None
         options = {**options_of(args), "subtype": args.subtype, "report": report}
-        options["since"] = stamp.stat().st_mtime
-        summary = enhance_files(args.model, jobs, nj=args.nj, log=log, **options)
+        summary = enhance_files(args.model, jobs, nj=args.nj, log=log, since=since, **options)
         summary.others = others
         if any(source.suffix == ".scp" for source in args.sources):
             write_scp(jobs, args.out / "spk1.scp")
@@ -226,28 +205,6 @@ def print_summary(args: argparse.Namespace, summary: Summary) -> None:
     """The last line."""
     text = json.dumps({"summary": summary.as_dict()}) if args.json else f"{args.out}: {summary}"
     print(shown(text), file=args.messages)
-
-
-@contextlib.contextmanager
-def only_run_in(out: Path) -> Iterator[None]:
-    """Hold `out` for this run; what a killed one left half-written is removed.
-
-    Raises:
-        ValueError: another run is at work there.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    with open(out / ".lock", "w") as handle:
-        try:
-            # Released by the system however this process ends.
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"{out}: another run writes there; wait for it or end it") from error
-        except OSError as error:
-            # Lustre and some NFS know no locks: two runs at once are then the user's to avoid.
-            logging.warning("%s: no lock (%s); let no other run write there", out, error.strerror)
-        for rest in out.rglob(".tmp-*"):
-            rest.unlink(missing_ok=True)
-        yield
 
 
 def options_of(args: argparse.Namespace) -> Dict[str, object]:

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from espnet_hybridse.training.config import ConfigError, check_train_config
+from espnet_hybridse.fileio.yaml_config import ConfigError
+from espnet_hybridse.training.config import check_train_config
 from espnet_hybridse.training.launch import LAUNCHERS
 from espnet_hybridse.training.run import STREAMS, TrainingRun, train
 

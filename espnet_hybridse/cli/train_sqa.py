@@ -6,10 +6,10 @@ from typing import Sequence, Tuple
 
 from espnet_hybridse.cli.arguments import device_of
 from espnet_hybridse.fileio.lists import read_list
+from espnet_hybridse.fileio.yaml_config import ConfigError
 from espnet_hybridse.sqa.config import SQAConfig
 from espnet_hybridse.sqa.rated import load_rated
 from espnet_hybridse.sqa.train import QualityTraining
-from espnet_hybridse.training.config import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

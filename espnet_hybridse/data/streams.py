@@ -1,15 +1,12 @@
 """The inputs of training: what each one is called, where it lies and how a crop of it is read."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
-import soundfile
 
-from espnet_hybridse.fileio.audio import BadAudio
-from espnet_hybridse.fileio.decode import ARCHIVED
+from espnet_hybridse.fileio.decode import open_audio
+from espnet_hybridse.fileio.formats import BadAudio
 
 
 @dataclass(frozen=True)
@@ -83,14 +80,15 @@ class Waveform:
     def __init__(self, where: str):
         self.where = where
         try:
-            self._file = soundfile.SoundFile(_seekable(where))
-        except BadAudio:
-            raise
-        except Exception as error:  # libsndfile raises several types; each means "unreadable"
-            raise BadAudio(f"{where}: unreadable: {error}") from error
-        if self._file.channels != 1:
-            raise BadAudio(f"{where}: {self._file.channels} channels, expected 1")
-        self.shape, self.fs = (self._file.frames,), self._file.samplerate
+            # Of what only guesses its length the whole is decoded once.
+            self._file = open_audio(where, exact=True)
+        except BadAudio as error:
+            raise BadAudio(f"{where}: {error}") from error
+        info = self._file.info
+        if info.channels != 1:
+            self._file.close()
+            raise BadAudio(f"{where}: {info.channels} channels, expected 1")
+        self.shape, self.fs = (info.frames,), info.fs
 
     def __getitem__(self, cut: slice) -> np.ndarray:
         """(stop - start,) float32."""
@@ -99,62 +97,10 @@ class Waveform:
             raise ValueError(f"{self.where}: samples are read without gaps, not with step {step}")
         try:
             self._file.seek(start)
-            return self._file.read(max(stop - start, 0), dtype="float32")
-        except Exception as error:  # as above
-            raise BadAudio(f"{self.where}: unreadable: {error}") from error
+            return self._file.read(max(stop - start, 0))[0]
+        except BadAudio as error:
+            raise BadAudio(f"{self.where}: {error}") from error
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def _seekable(where: str) -> str | IO[bytes]:
-    match = ARCHIVED.match(where)
-    if match is None:
-        return where
-    archive = open(match.group(1), "rb")  # noqa: SIM115  (closed with the Waveform's file)
-    archive.seek(int(match.group(2)))
-    head = archive.read(6)
-    if head[:5] != b"AUDIO" or len(head) < 6:
-        archive.close()
-        raise BadAudio(f"{where}: no audio at this place; archive the set again")
-    size = int.from_bytes(archive.read(head[5]), "little")
-    return _Part(archive, archive.tell(), size)
-
-
-class _Part(io.RawIOBase):
-    """A file within a file."""
-
-    def __init__(self, whole: IO[bytes], start: int, size: int):
-        self.whole, self.start, self.size, self.at = whole, start, size, 0
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
-        self.at = max(0, base + offset)
-        return self.at
-
-    def tell(self) -> int:
-        return self.at
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        self.whole.seek(self.start + self.at)
-        count = self.whole.readinto(memoryview(buffer)[: max(self.size - self.at, 0)])
-        self.at += count
-        return count
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(self.size - self.at, 0)
-        self.whole.seek(self.start + self.at)
-        data = self.whole.read(left if size < 0 else min(size, left))
-        self.at += len(data)
-        return data
-
-    def close(self) -> None:
-        self.whole.close()
-        super().close()

@@ -4,13 +4,15 @@ The wheels were published by unrelated projects, so a name and a version prove n
 bytes. Every file is hashed once per process before anything reads it.
 """
 
-import hashlib
 import importlib.util
 import os
 import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
+
+from espnet_hybridse.fileio.checksum import file_sha256
+from espnet_hybridse.fileio.disk import cache_folder
 
 OFFLINE = "pip install 'espnet_hybridse[offline]'"
 SCORING = "pip install 'espnet_hybridse[scoring]'"
@@ -61,12 +63,9 @@ def check_file(path: Path, sha256: str, remedy: str) -> Path:
     """
     if not path.is_file():
         raise AssetCorrupt(f"{path}: missing, expected sha256 {sha256}; {remedy}")
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    if digest.hexdigest() != sha256:
-        raise AssetCorrupt(f"{path}: expected sha256 {sha256}, seen {digest.hexdigest()}; {remedy}")
+    seen = file_sha256(path)
+    if seen != sha256:
+        raise AssetCorrupt(f"{path}: expected sha256 {sha256}, seen {seen}; {remedy}")
     return path
 
 
@@ -92,8 +91,7 @@ def whisper_base_dir() -> Path:
     Two wheels carry one half of model.bin each. They are joined once into
     `${XDG_CACHE_HOME:-~/.cache}/hybridse/whisper-base-<hash8>/`; a spoiled cache is made anew.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hybridse"
-    folder = cache / f"whisper-base-{WHISPER_BASE['model.bin'][:8]}"
+    folder = cache_folder() / f"whisper-base-{WHISPER_BASE['model.bin'][:8]}"
     try:
         return check_folder(folder, WHISPER_BASE, "")
     except AssetCorrupt:

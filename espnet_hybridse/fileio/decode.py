@@ -60,7 +60,7 @@ class Decoder(Protocol):
 
 
 class Reader:
-    """An open file, read from its beginning to its end or by stretches.
+    """An open file, read from its beginning to its end or by stretches; a context manager.
 
     Attributes:
         info: what the header says, made exact where it was a guess and all was read.
@@ -74,6 +74,16 @@ class Reader:
         self.info = decoder.info
         self.samples, self.peak = 0, 0.0
         self.warnings = [self.info.warning] if self.info.warning else []
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._decoder.close()
 
     def blocks(self) -> Iterator[np.ndarray]:
         """The samples as (C, n) float32 blocks.
@@ -158,8 +168,7 @@ class _Forward(soundfile.SoundFile):
         return False
 
 
-@contextmanager
-def open_audio(path: str | Path, exact: bool = False) -> Iterator[Reader]:
+def open_audio(path: str | Path, exact: bool = False) -> Reader:
     """A file of any kind, or one that lies in a Kaldi archive at `x.ark:123`.
 
     Args:
@@ -181,9 +190,10 @@ def open_audio(path: str | Path, exact: bool = False) -> Iterator[Reader]:
             decoder.info = replace(info, frames=_counted(path), exact=True)
         if missing := getattr(decoder, "shortfall", float)():
             _truncated(info.seconds, info.seconds / (1 - missing))
-        yield Reader(decoder)
-    finally:
+        return Reader(decoder)
+    except BaseException:
         decoder.close()
+        raise
 
 
 def read_info(path: str | Path, exact: bool = False) -> AudioInfo:
@@ -220,7 +230,7 @@ def _decoder(path: str | Path) -> Decoder:
     if str(path).rstrip().endswith("|"):
         raise BadAudio("a command, not a file; commands in lists are not run")
     if not is_there(path):
-        raise BadAudio("no such file")
+        raise BadAudio("unreadable: no such file")
     raw = HEADERLESS.get(Path(path).suffix.lower())
     with _as_bad_audio("unreadable"):
         start, size = _place(path)
@@ -286,13 +296,16 @@ def _place(path: str | Path) -> tuple[int, int | None]:
             return start, size + 8 if 0 < size < PLACEHOLDER else None
         if head[:4] in (b"fLaC", b"OggS", b"NIST"):
             return start, None
-    raise BadAudio("no audio at this place of the archive; archive the set again")
+    raise BadAudio("no audio at this place; archive the set again")
 
 
 def _counted(path: str | Path) -> int:
     """Frames of a file whose header does not know them."""
-    with open_audio(path) as file:
-        return sum(block.shape[1] for block in file.blocks())
+    with Reader(_decoder(path)) as file:
+        frames, size = 0, max(BLOCK // max(file.info.channels, 1), 1)
+        while count := file.read(size).shape[1]:
+            frames += count
+    return frames
 
 
 def _truncated(seconds: float, promised: float) -> None:

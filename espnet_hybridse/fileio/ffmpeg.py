@@ -62,9 +62,10 @@ class FfmpegDecoder:
         self._file = self._source()
         try:
             try:
-                self._container = av.open(self._file, format=self._name, metadata_errors="replace")
-            except TypeError:  # newer releases replace what is no text by themselves
                 self._container = av.open(self._file, format=self._name)
+            except UnicodeDecodeError:  # tags; newer releases replace what is no text
+                self._file.seek(0)
+                self._container = av.open(self._file, format=self._name, metadata_errors="replace")
         except BaseException:
             self._file.close()
             raise

@@ -57,7 +57,9 @@ class View(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer) -> int:
-        count = max(min(len(buffer), self.size - self._position), 0)
+        count = min(len(buffer), self.size - self._position)
+        if count <= 0:
+            return 0
         self._file.seek(self._start + self._position)
         data = self._file.read(count)
         target = memoryview(buffer).cast("B")

@@ -6,7 +6,7 @@ import re
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, Mapping, Tuple, Union
+from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Tuple, Union
 
 from espnet_hybridse.fileio.formats import shown
 
@@ -126,6 +126,47 @@ def write_json(path: PathLike, value: object) -> None:
         tmp.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
+def whole_lines(path: PathLike) -> List[str]:
+    """Lines of a list that is appended to while a stage runs; [] where there is none.
+
+    A kill may have torn the last one, even in the middle of a character: it is left out.
+    """
+    path = Path(path)
+    whole, _, _ = path.read_bytes().rpartition(b"\n") if path.is_file() else (b"", b"", b"")
+    return [line for line in whole.decode("utf-8", "backslashreplace").split("\n") if line]
+
+
+@contextmanager
+def appended(path: PathLike) -> Iterator[Callable[[str], None]]:
+    """Yield a function that appends a line to a list, in the system's hands when it returns.
+
+    A last line that a kill tore is cut off first.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab+") as handle:
+        handle.truncate(_end_of_whole_lines(handle))
+
+        def append(line: str) -> None:
+            handle.write(line.encode("utf-8", "backslashreplace") + b"\n")
+            handle.flush()
+
+        yield append
+
+
+def _end_of_whole_lines(handle: BinaryIO, block: int = 1 << 16) -> int:
+    """Bytes up to and with the last line feed, looked for from the end."""
+    end = handle.seek(0, os.SEEK_END)
+    while end:
+        start = max(end - block, 0)
+        handle.seek(start)
+        last = handle.read(end - start).rfind(b"\n")
+        if last >= 0:
+            return start + last + 1
+        end = start
+    return 0
+
+
 class Quarantine:
     """The list of bad inputs of one stage: `uid<TAB>path<TAB>reason`, appended as they are met.
 
@@ -144,6 +185,12 @@ class Quarantine:
         row = "\t".join(" ".join(shown(str(cell)).split()) for cell in (uid, path, reason))
         with open(self.path, "a", encoding="utf-8") as handle:
             handle.write(row + "\n")
+
+    @staticmethod
+    def read(path: PathLike) -> List[Tuple[str, str, str]]:
+        """Rows (uid, path, reason) of a list that a stage left; [] where it left none."""
+        rows = (line.split("\t", 2) for line in whole_lines(path))
+        return [(row[0], row[1], row[2]) for row in rows if len(row) == 3]
 
     def extend(self, rows: Iterable[Tuple[str, str, str]]) -> None:
         for row in rows:

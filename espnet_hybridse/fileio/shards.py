@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from espnet_hybridse.fileio.lists import read_list
+from espnet_hybridse.fileio.lists import read_list, whole_lines
 
 LIST_NAME = "text_int"
 PART = ".part"
@@ -55,19 +55,12 @@ def shard_lists(out: Path) -> list[Path]:
 def read_tokens(out: Path, shard: Shard) -> dict[str, str]:
     """Tokens of the finished lists and of this shard's interrupted run.
 
-    A torn last line of the latter is cut off.
+    A torn last line of the latter is left out.
     """
     done: dict[str, str] = {}
     for path in shard.finished_in(out):
         done.update(read_list(path))
-    part = shard.part_in(out)
-    if part.is_file():
-        data = part.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) != len(data):
-            with open(part, "r+b") as handle:
-                handle.truncate(len(whole))
-        for line in whole.decode("utf-8").splitlines():
-            uid, _, tokens = line.partition(" ")
-            done[uid] = tokens
+    for line in whole_lines(shard.part_in(out)):
+        uid, _, tokens = line.partition(" ")
+        done[uid] = tokens
     return done

@@ -30,7 +30,9 @@ def espnet_class(kind: str, name: str) -> type:
     if "espnet2.tasks.enh" not in sys.modules:
         module = _module(f"espnet2.enh.{kind}.{name}_{kind}")
         for found in vars(module).values() if module else ():
-            if isinstance(found, type) and found.__name__.lower() in (name, name + kind):
+            # The module also holds what it imports: espnet2.layers.stft.Stft is no encoder.
+            own = isinstance(found, type) and found.__module__ == module.__name__
+            if own and found.__name__.lower() in (name, name + kind):
                 return found
     from espnet2.tasks import enh
 

@@ -1,16 +1,16 @@
 """Zips of trained models: read without trust, kept unpacked in the user's cache."""
 
-import hashlib
-import os
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 from typing import List
 
 import yaml
+
+from espnet_hybridse.fileio.checksum import file_sha256
+from espnet_hybridse.fileio.disk import cache_folder, staged_folder
 
 MAX_BYTES = 20 * 2**30
 """Of an unpacked model; the paper's three with their encoder's fingerprint take 0.5 GB."""
@@ -20,11 +20,6 @@ SUFFIXES = (".yaml", ".json", ".pth", ".safetensors", ".npz", ".md", ".txt")
 
 class UnsafeArchive(ValueError):
     """An archive that is no model or wants more than to be one; nothing of it was written."""
-
-
-def cache_folder() -> Path:
-    """`${XDG_CACHE_HOME:-~/.cache}/hybridse`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hybridse"
 
 
 def unpack_model(archive: Path) -> Path:
@@ -38,11 +33,7 @@ def unpack_model(archive: Path) -> Path:
     Raises:
         UnsafeArchive: no zip, members outside of it, links, executables or far too large.
     """
-    digest = hashlib.sha256()
-    with open(archive, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    folder = cache_folder() / f"model-{digest.hexdigest()[:16]}"
+    folder = cache_folder() / f"model-{file_sha256(archive)[:16]}"
     if not folder.is_dir():
         _unpack(archive, folder)
     return _model_in(folder, archive)
@@ -84,25 +75,15 @@ def _has_drive(name: str) -> bool:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".unpack-", dir=folder.parent))
     try:
-        with zipfile.ZipFile(archive) as zipped:
+        with zipfile.ZipFile(archive) as zipped, staged_folder(folder) as staging:
             for info in checked_members(zipped, archive):
                 target = staging / info.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with zipped.open(info) as source, open(target, "wb") as handle:
                     shutil.copyfileobj(source, handle, 1 << 20)
-        try:
-            os.replace(staging, folder)
-        except OSError:
-            # Another process was faster, or this is a real error.
-            if not folder.is_dir():
-                raise
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
         raise UnsafeArchive(f"{archive}: not a readable zip ({error})") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _model_in(folder: Path, archive: Path) -> Path:

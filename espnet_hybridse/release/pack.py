@@ -1,12 +1,12 @@
 """A folder of trained models that travels: no path of the machine they were trained on."""
 
-import hashlib
 import shutil
 from pathlib import Path
 from typing import Mapping, Optional
 
 import yaml
 
+from espnet_hybridse.fileio.checksum import file_sha256
 from espnet_hybridse.fileio.lists import atomic_path, write_json
 from espnet_hybridse.model.branch import HYBRID
 from espnet_hybridse.model.files import HASHES, ModelFiles, find_weights
@@ -99,7 +99,7 @@ def write_hashes(out: Path) -> None:
     write_json(
         out / HASHES,
         {
-            path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            path.relative_to(out).as_posix(): file_sha256(path)
             for path in files
         },
     )
@@ -107,7 +107,7 @@ def write_hashes(out: Path) -> None:
 
 def row(name: str, weights: Path) -> str:
     """A line of the card's table."""
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    digest = file_sha256(weights)
     return f"| {name} | {weights.stat().st_size / 1e6:.2f} MB | `{digest}` |"
 
 

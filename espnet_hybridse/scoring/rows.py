@@ -1,11 +1,11 @@
 """The per-utterance rows of one scored system: `scores.jsonl`, appended while scoring runs."""
 
 import json
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
-from espnet_hybridse.fileio.lists import ListError, PathLike, atomic_path
+from espnet_hybridse.fileio.lists import ListError, PathLike, Quarantine, atomic_path, whole_lines
 
 Row = dict[str, Any]
 """`uid`, `stamp`, `fs` (Hz), `seconds`, `scores` {column: value or null}, `failed` {column:
@@ -26,7 +26,7 @@ def read_rows(*paths: PathLike) -> dict[str, Row]:
     """
     rows: dict[str, Row] = {}
     for path in paths:
-        for number, line in enumerate(_whole_lines(Path(path)), 1):
+        for number, line in enumerate(whole_lines(path), 1):
             row = _row(line, f"{path}:{number}")
             known = rows.get(row["uid"])
             if known and known["stamp"] == row["stamp"]:
@@ -61,9 +61,7 @@ def append_row(handle, row: Row) -> None:
 
 def read_quarantine(path: PathLike) -> dict[str, str]:
     """uid -> reason of the files that could not be scored."""
-    path = Path(path)
-    lines: Iterable[str] = path.read_text(encoding="utf-8").splitlines() if path.exists() else ()
-    return {uid: reason for uid, _, reason in (line.split("\t", 2) for line in lines)}
+    return {uid: reason for uid, _, reason in Quarantine.read(path)}
 
 
 def _row(line: str, where: str) -> Row:
@@ -74,11 +72,3 @@ def _row(line: str, where: str) -> Row:
     except ValueError:
         pass
     raise ListError(f"{where}: no row of scores; delete this line, and it is scored again")
-
-
-def _whole_lines(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    # Bytes first: a kill may have cut the last line in the middle of a character.
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
-    return [line for line in whole.decode("utf-8").split("\n") if line]

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from espnet_hybridse.fileio.audio import BadAudio, check_audio
+from espnet_hybridse.fileio.checksum import file_sha256
 from espnet_hybridse.fileio.decode import read_samples
 from espnet_hybridse.fileio.lists import Quarantine
 from espnet_hybridse.runtime.workers import worker_pool
@@ -116,14 +117,10 @@ def _source_paths(sample: Sample, sources: Sources) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def _file_hash(path: str) -> str:
     """Hash of a file's bytes; noises come again and again."""
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as handle:
-            for block in iter(lambda: handle.read(2**20), b""):
-                digest.update(block)
+        return file_sha256(path)
     except OSError:
         return ""
-    return digest.hexdigest()
 
 
 def judge(sample: Sample, source_paths: tuple[str, ...] = ()) -> Finding:
@@ -181,10 +178,9 @@ def _write_back(
 ) -> SetReport:
     """Write the set's lists without its faulty samples, and the faults to quarantine.tsv."""
     path = folder / "quarantine.tsv"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    earlier = [row for row in (line.split("\t", 2) for line in lines) if len(row) == 3]
+    earlier = Quarantine.read(path)
     quarantine = Quarantine(path)
-    quarantine.extend(tuple(row) for row in earlier if not row[2].startswith(OURS))
+    quarantine.extend(row for row in earlier if not row[2].startswith(OURS))
     kept = []
     for finding in findings:
         fault = faults.get(finding.sample.id)

@@ -1,25 +1,19 @@
 """simulation.yaml as dataclasses that refuse nonsense when they are built."""
 
 import dataclasses
-import difflib
 import logging
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from espnet_hybridse.fileio.audio import RATES, check_rate
+from espnet_hybridse.fileio.yaml_config import ConfigError, nearest, read_yaml
 from espnet_hybridse.simulation.distortions.bandwidth import RESAMPLERS
 
 Range = tuple[float, float]
 
 DEFAULT = Path("conf/simulation.yaml")
-
-
-class ConfigError(ValueError):
-    """A key of simulation.yaml is unknown or its value out of range."""
 
 
 def _check_range(name: str, value: Range, low: float, high: float) -> None:
@@ -235,11 +229,9 @@ def load_config(path: str | Path | None = None) -> SimulationConfig:
         raise FileNotFoundError(
             f"{path}: no such config; leave it out for {DEFAULT} or the challenge's values"
         )
+    values = read_yaml(path, may_be_empty=True)
     try:
-        return config_from_dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: no YAML of keys and values ({reason})") from error
+        return config_from_dict(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
@@ -257,9 +249,8 @@ def _build(cls: type, values: Any, prefix: str) -> Any:
     arguments = {}
     for key, value in values.items():
         if key not in fields:
-            near = difflib.get_close_matches(str(key), fields, n=1, cutoff=0.0)[0]
             raise ConfigError(
-                f"unknown key '{prefix}{key}'; did you mean '{prefix}{near}'? "
+                f"unknown key '{prefix}{key}'; did you mean '{prefix}{nearest(key, fields, 0.0)}'? "
                 f"Known: {', '.join(fields)}"
             )
         arguments[key] = _convert(fields[key].type, value, f"{prefix}{key}")

@@ -1,12 +1,12 @@
 """What is rendered already, the lists of it, and the room on the disk for the rest."""
 
 import os
-import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 
+from espnet_hybridse.fileio.disk import check_room
 from espnet_hybridse.fileio.lists import atomic_path
 from espnet_hybridse.simulation.distortions.grammar import name_of
 from espnet_hybridse.simulation.meta import CLEAN_SNR_DB, NO_TEXT, Sample
@@ -48,13 +48,8 @@ def _names(folder: str) -> frozenset[str]:
 
 def check_disk(out: Path, needed: float) -> None:
     """Raise a RuntimeError when `needed` bytes do not fit on the disk that holds `out`."""
-    folder = next(path for path in (out.resolve(), *out.resolve().parents) if path.is_dir())
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise RuntimeError(
-            f"{out}: about {needed / 2**30:.1f} GB are to be written, {free / 2**30:.1f} GB are "
-            "free; make room, name another --out, or take fewer samples (--num) or --format flac"
-        )
+    advice = "name another --out, or take fewer samples (--num) or --format flac"
+    check_room(out, needed, "these samples", advice)
 
 
 def audio_bytes(sample: Sample) -> float:

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from espnet_hybridse.fileio.yaml_config import ConfigError, check_arguments, read_yaml
 from espnet_hybridse.sqa.network import UniVersaExt
-from espnet_hybridse.training.config import ConfigError, check_arguments, read_yaml
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from tqdm import tqdm
 
 from espnet_hybridse.fileio.audio import BadAudio, fit_length, read_audio, resample
-from espnet_hybridse.fileio.lists import Quarantine, read_list, write_list
+from espnet_hybridse.fileio.lists import Quarantine, appended, read_list, write_list
 from espnet_hybridse.fileio.shards import Shard, read_tokens, shard_lists
 from espnet_hybridse.runtime.workers import worker_pool
 from espnet_hybridse.tokens.kmeans import KmeansTokenizer
@@ -198,7 +198,7 @@ def _extract(
     """Append the tokens of `todo` to the part file; returns seconds of speech."""
     seconds = 0.0
     jobs = [(uid, wavs[uid]) for uid in todo]
-    with open(shard.part_in(out), "a", encoding="utf-8") as part:
+    with appended(shard.part_in(out)) as append:
         for uid, tokens, duration, reason in tqdm(
             _run(jobs, out, model, nj, device), total=len(jobs), unit="utt", disable=None
         ):
@@ -206,8 +206,7 @@ def _extract(
                 quarantine.add(uid, wavs[uid], reason)
                 continue
             seconds += duration
-            part.write(f"{uid} {tokens}\n")
-            part.flush()
+            append(f"{uid} {tokens}")
     return seconds
 
 

@@ -12,7 +12,9 @@ from typing import Iterator, List, Optional, Sequence
 from tqdm import tqdm
 
 from espnet_hybridse.fileio.decode import ARCHIVED
+from espnet_hybridse.fileio.checksum import file_sha256
 from espnet_hybridse.fileio.lists import ListError, atomic_path, read_list
+from espnet_hybridse.fileio.yaml_config import read_yaml
 from espnet_hybridse.model.files import WEIGHTS_STAMP, find_weights
 from espnet_hybridse.runtime.workers import PARENT_VARIABLE
 from espnet_hybridse.tokens.manifest import (
@@ -21,7 +23,6 @@ from espnet_hybridse.tokens.manifest import (
     read_manifest,
     write_manifest,
 )
-from espnet_hybridse.training.config import read_yaml
 from espnet_hybridse.training.curves import parse_epoch, read_curves
 from espnet_hybridse.training.launch import INIT_FILE, JOB_LOG, launched
 from espnet_hybridse.training.rotation import CHECKPOINT, PREVIOUS
@@ -134,7 +135,7 @@ class TrainingRun:
             parts += [Path(s.split(",")[0]).read_text() for s in self.streams(dataset)]
             parts.append((dataset / "speech_length.scp").read_text())
         if self.init is not None:
-            parts.append(hashlib.sha256(find_weights(self.init).read_bytes()).hexdigest())
+            parts.append(file_sha256(find_weights(self.init)))
             parts += self.init_exclude
         parts += self.unfreeze
         if self.overfit is not None:

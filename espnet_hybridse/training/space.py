@@ -1,14 +1,11 @@
 """Room on the disk: asked for before an epoch, not missed after it."""
 
-import errno
-import shutil
 from pathlib import Path
 from typing import Sequence
 
 from torch import nn
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-GB = 1e9
+from espnet_hybridse.fileio.disk import NO_ROOM, check_room, no_room
 
 
 def checkpoint_bytes(model: nn.Module, average: bool, moments: int = 2) -> int:
@@ -48,12 +45,8 @@ def refuse_full_disk(folder: Path, model: nn.Module, average: bool, keep: Sequen
     there = sum(path.lstat().st_size for path in folder.glob("*.pth"))
     one = checkpoint_bytes(model, average) + weight_bytes(model)
     needed = max(wanted - there, one)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise RuntimeError(
-            f"{folder}: {free / GB:.2f} GB free, {needed / GB:.2f} GB needed for the checkpoints "
-            "of this training; free some, name another folder (--exp), or lower keep_nbest_models"
-        )
+    advice = "name another folder (--exp), or lower keep_nbest_models"
+    check_room(folder, needed, "the checkpoints of this training", advice)
 
 
 def explain_full_disk(error: Exception, path: Path) -> Exception:
@@ -63,12 +56,11 @@ def explain_full_disk(error: Exception, path: Path) -> Exception:
         error: that writing raised; torch hides the system's own.
         path: of the file.
     """
-    free = shutil.disk_usage(path.parent).free
     chain = [error, error.__context__, error.__cause__]
     codes = [getattr(link, "errno", None) for link in chain]
     if not any(code in NO_ROOM for code in codes) and "PytorchStreamWriter" not in str(error):
         return error
     return RuntimeError(
-        f"{path} could not be written ({free / GB:.2f} GB free, quotas not counted): {error}. What "
-        "was there before is untouched: free space and run the same command again"
+        f"{path} {no_room(error, path)}. What was there before is untouched: free space and run "
+        "the same command again"
     )

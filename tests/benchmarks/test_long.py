@@ -6,7 +6,7 @@ from benchmarks import long
 from benchmarks.command import preset_config
 from benchmarks.long import FILES
 from benchmarks.long import main as long_main
-from espnet_hybridse.training.config import read_yaml
+from espnet_hybridse.fileio.yaml_config import read_yaml
 
 
 def test_every_sample_comes_back_and_one_piece_takes_more_memory_than_many():

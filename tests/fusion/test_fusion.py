@@ -7,10 +7,10 @@ import torch
 import yaml
 
 from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.fileio.yaml_config import read_yaml
 from espnet_hybridse.fusion.branches import generate
 from espnet_hybridse.fusion.uses_fusion import USESFusion
 from espnet_hybridse.nn.spectrum import change_rate, istft, stft
-from espnet_hybridse.training.config import read_yaml
 
 SIZES = {"channels": 8, "n_blocks": 1, "hidden": 8, "n_head": 2, "segment": 16, "n_memory": 3}
 

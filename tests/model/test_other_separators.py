@@ -14,10 +14,10 @@ from espnet_hybridse import Enhancer
 from espnet_hybridse.cli.main import main
 from espnet_hybridse.fileio.assets import AssetCorrupt
 from espnet_hybridse.fileio.audio import RATES
+from espnet_hybridse.fileio.yaml_config import read_yaml
 from espnet_hybridse.fusion.branches import OwnGrid, as_loader, is_on_grid, load_separator
 from espnet_hybridse.fusion.uses_fusion import USESFusion
 from espnet_hybridse.nn.spectrum import stft
-from espnet_hybridse.training.config import read_yaml
 from espnet_hybridse.training.task import HybridEnhancementTask
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -306,7 +306,7 @@ def test_without_a_config_the_challenges_values_are_taken(folder, tmp_path, monk
 def test_a_full_disk_is_said_before_the_start(sources, tmp_path):
     sample = next(sample_parameters(sources, SimulationConfig(), 1, 0, tmp_path))
     values = {name: getattr(sample, name) for name in COLUMNS}
-    with pytest.raises(RuntimeError, match="GB are to be written.*make room"):
+    with pytest.raises(RuntimeError, match="GB needed for these samples.*make room"):
         render([type(sample)(**{**values, "length": 10**15})], sources, tmp_path)
     assert not (tmp_path / "noisy").exists()
 

@@ -17,8 +17,9 @@ from helpers.simulation_sources import make_sources, voice
 from espnet_hybridse.cli.main import main
 from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.fileio.lists import ListError, read_list, read_sources
+from espnet_hybridse.fileio.yaml_config import ConfigError
 from espnet_hybridse.simulation.check import check_sets
-from espnet_hybridse.simulation.config import ConfigError, config_from_dict, load_config
+from espnet_hybridse.simulation.config import config_from_dict, load_config
 from espnet_hybridse.simulation.degrade import highpass, simulate
 from espnet_hybridse.simulation.distortions.bandwidth import RESAMPLERS, BandwidthLimitation
 from espnet_hybridse.simulation.distortions.clipping import Clipping

@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from espnet_hybridse.training.config import ConfigError, check_train_config
+from espnet_hybridse.fileio.yaml_config import ConfigError
+from espnet_hybridse.training.config import check_train_config
 
 CRITERION = {"name": "mr_stft", "wrapper": "fixed_order", "wrapper_conf": {"weight": 1.0}}
 

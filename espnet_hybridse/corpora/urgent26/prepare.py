@@ -166,9 +166,7 @@ def combine(
         _write_tables(places.data / name, tables)
     quarantine = Quarantine(places.data / "quarantine.tsv")
     for corpus in wanted:
-        path = places.lists(corpus) / "quarantine.tsv"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        quarantine.extend(tuple(line.split("\t", 2)) for line in lines)
+        quarantine.extend(Quarantine.read(places.lists(corpus) / "quarantine.tsv"))
     return [*(_summary(name, tables) for name, tables in sets.items()), quarantine.summary()]
 
 

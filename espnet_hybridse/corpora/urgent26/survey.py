@@ -22,6 +22,7 @@ from espnet_hybridse.fileio.audio import (
 )
 from espnet_hybridse.fileio.decode import read_info
 from espnet_hybridse.fileio.formats import AudioInfo, BadAudio
+from espnet_hybridse.fileio.lists import appended, whole_lines
 
 CHUNK = 32
 
@@ -56,16 +57,12 @@ def survey(
     todo = [item for item in items if not _same(done.get(item.uid), item, audio)]
     for item in todo:
         done.pop(item.uid, None)
-    folder.mkdir(parents=True, exist_ok=True)
     judged = pool.map(
         partial(judge, corpus.kind, corpus.effective_rate, audio), todo, chunksize=CHUNK
     )
-    broken = kept.is_file() and not kept.read_bytes().endswith(b"\n")
-    with open(kept, "a", encoding="utf-8") as handle:
-        handle.write("\n" if broken else "")
+    with appended(kept) as append:
         for finding in tqdm(judged, corpus.name, len(todo), disable=None):
-            handle.write(json.dumps(asdict(finding), ensure_ascii=False) + "\n")
-            handle.flush()
+            append(json.dumps(asdict(finding), ensure_ascii=False))
             done[finding.uid] = finding
     yield from (done[item.uid] for item in items)
 
@@ -132,10 +129,8 @@ def _same(finding: Finding | None, item: Item, audio: Path) -> bool:
 
 
 def _read(path: Path) -> Iterator[Finding]:
-    """Earlier findings; the last line may be broken by a kill."""
-    if not path.is_file():
-        return
-    for line in path.read_text(encoding="utf-8").splitlines():
+    """Earlier findings; older runs left broken lines."""
+    for line in whole_lines(path):
         try:
             values = json.loads(line)
             values["stamp"] = tuple(values["stamp"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from espnet_hybridse.fileio.disk import no_room
 from espnet_hybridse.fileio.formats import CONTAINERS, AudioInfo, BadAudio, keeps_length, shown
 from espnet_hybridse.fileio.lists import atomic_path
 
@@ -144,12 +145,9 @@ def _check_written(tmp: Path, path: Path, frames: int) -> None:
 
 def output_failed(path: Path, error: BaseException) -> OutputFailed:
     """The error that says why `path` cannot be written."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    space = os.statvfs(folder)
-    free = space.f_bavail * space.f_frsize / 2**20
     return OutputFailed(
         getattr(error, "errno", None) or errno.EIO,
-        f"cannot be written ({error}; {free:.0f} MiB free): make room or take another OUT; "
-        "the same command then goes on where it stopped",
+        f"{no_room(error, path)}: make room or take another OUT; the same command then goes on "
+        "where it stopped",
         shown(path),
     )

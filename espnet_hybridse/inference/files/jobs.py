@@ -15,6 +15,7 @@ from espnet_hybridse.fileio.formats import (
     FALLBACK_SUFFIX,
     WRITTEN_SUFFIXES,
     BadAudio,
+    is_audio,
     shown,
 )
 from espnet_hybridse.fileio.lists import read_list, write_list
@@ -121,9 +122,9 @@ def _of_file(source: Path, out: Path, suffix: str | None, several: bool) -> Job:
     if several or out.is_dir() or not out.suffix:
         return Job(source.stem, source, out / _renamed(Path(source.name), suffix))
     if out.suffix.lower() not in CONTAINERS:
+        problem = "cannot be written" if is_audio(out) else "is no audio file's ending"
         raise ValueError(
-            f"{out}: {out.suffix} is no ending that can be written; use one of "
-            f"{', '.join(WRITTEN_SUFFIXES)}"
+            f"{shown(out)}: {out.suffix} {problem}; use one of {', '.join(WRITTEN_SUFFIXES)}"
         )
     return Job(source.stem, source, out)
 

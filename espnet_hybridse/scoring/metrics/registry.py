@@ -1,8 +1,8 @@
 """The metrics of the results table, by category in the challenge's order."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 
+from espnet_hybridse.fileio.yaml_config import nearest
 from espnet_hybridse.scoring.metrics.character_accuracy import CAccOwsm, CAccWhisper
 from espnet_hybridse.scoring.metrics.composite import Composite
 from espnet_hybridse.scoring.metrics.distillmos import DistillMos
@@ -71,11 +71,10 @@ def select(words: Sequence[str]) -> list[str]:
         elif word.lower() in known:
             chosen.add(known[word.lower()])
         else:
-            near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.0)
-            nearest = METRICS[known[near[0]]].key
+            meant = METRICS[known[nearest(word.lower(), known, 0.0)]].key
             keys = ", ".join(metric.key for metric in METRICS.values())
             raise ValueError(
-                f"unknown metric {word!r}: did you mean {nearest!r}? The metrics are: all, {keys}"
+                f"unknown metric {word!r}: did you mean {meant!r}? The metrics are: all, {keys}"
             )
     return [name for name in METRICS if name in chosen]
 

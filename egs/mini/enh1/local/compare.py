@@ -25,8 +25,8 @@ from statistics import fmean, stdev
 import yaml
 
 from espnet_hybridse.fileio.lists import atomic_path
+from espnet_hybridse.fileio.yaml_config import check_keys, read_yaml
 from espnet_hybridse.scoring.rows import read_rows
-from espnet_hybridse.training.config import check_keys, read_yaml
 
 
 def merge(base: dict, changes: dict) -> dict:
