@@ -66,7 +66,8 @@ class Bench:
         for number in range(24):
             fs, uid = RATES[number % 3], f"utt{number:02d}"
             clean = (0.05 * rng.standard_normal(2 * fs)).astype(np.float32)
-            for name, wave in (("spk1", clean), ("wav", clean + 0.02 * rng.standard_normal(2 * fs))):
+            noisy = clean + 0.02 * rng.standard_normal(2 * fs)
+            for name, wave in (("spk1", clean), ("wav", noisy)):
                 path = root / f"{name}_{uid}.flac"
                 soundfile.write(path, wave, fs)
                 lists[f"{name}.scp"].append(f"{uid} {path}")

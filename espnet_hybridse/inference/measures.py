@@ -1,10 +1,9 @@
-"""Cheap measures of a recording, from one reading: noise, band, clipping, gaps, reverberation, speech.
+"""Cheap measures of a recording, from one reading: noise, band, clipping, gaps, rooms, speech.
 
 They say how much there is to enhance (:mod:`espnet_hybridse.inference.gate`) and are written into
 the record of a file. All of them are our own, simple on purpose: no network, one transform a frame.
 """
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np

@@ -98,10 +98,7 @@ def write_hashes(out: Path) -> None:
     files = sorted(p for p in paths if p.is_file() and not p.name.startswith("."))
     write_json(
         out / HASHES,
-        {
-            path.relative_to(out).as_posix(): file_sha256(path)
-            for path in files
-        },
+        {path.relative_to(out).as_posix(): file_sha256(path) for path in files},
     )
 
 

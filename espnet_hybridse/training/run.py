@@ -11,8 +11,8 @@ from typing import Iterator, List, Optional, Sequence
 
 from tqdm import tqdm
 
-from espnet_hybridse.fileio.decode import ARCHIVED
 from espnet_hybridse.fileio.checksum import file_sha256
+from espnet_hybridse.fileio.decode import ARCHIVED
 from espnet_hybridse.fileio.lists import ListError, atomic_path, read_list
 from espnet_hybridse.fileio.yaml_config import read_yaml
 from espnet_hybridse.model.files import WEIGHTS_STAMP, find_weights

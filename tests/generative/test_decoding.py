@@ -103,7 +103,8 @@ def test_recordings_take_up_so_much_and_no_more(monkeypatch):
     # Keys and values of 3 layers, 2 x 16 numbers for each of 8 places, for each utterance.
     monkeypatch.setattr(decode_weights, "RECORDED_BYTES", 3 * 2 * 32 * 8 * 4 * 5)
     for batch in (1, 2, 3):
-        decode(lm, torch.randn(batch, 4, 32), torch.full((batch,), 4), 4, graph=True, weights=weights)
+        prefix, plens = torch.randn(batch, 4, 32), torch.full((batch,), 4)
+        decode(lm, prefix, plens, 4, graph=True, weights=weights)
     assert [shape.batch for shape, _ in weights.recorded] == [2, 3]
 
 
