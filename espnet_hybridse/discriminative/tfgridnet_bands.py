@@ -9,7 +9,7 @@ from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import Tensor, nn
 
 from espnet_hybridse.discriminative.banded_block import BandedBlock
-from espnet_hybridse.nn.band_unet import Down, Up, bounded, identity
+from espnet_hybridse.nn.band_unet import Down, Up, bounded, start_as_identity
 from espnet_hybridse.nn.bands import Bands
 from espnet_hybridse.nn.batching import by_length
 from espnet_hybridse.nn.precision import autocast, in_float32
@@ -104,7 +104,7 @@ class TFGridNetBands(TFGridNetV3):
         self.head = nn.Linear(half + INPUTS, self.parts)
         self.detail = _Detail(half, detail_channels, self.parts) if detail_channels else None
         self.detail_bins = int(detail_hz // 50) + 1
-        self._start_as_identity()
+        start_as_identity(self.head, mask_limit, taps)
 
     lengths_on_cpu = True
 
@@ -116,13 +116,6 @@ class TFGridNetBands(TFGridNetV3):
     @property
     def num_spk(self) -> int:
         return 1
-
-    def _start_as_identity(self) -> None:
-        with torch.no_grad():
-            self.head.weight.mul_(0.1)
-            self.head.bias.zero_()
-            centre = self.taps // 2
-            self.head.bias[2 * centre] = identity(self.mask_limit)
 
     def forward(
         self, input: Tensor, ilens: Tensor, additional: Optional[dict] = None

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from espnet_hybridse.generative.refiner import DualPathBlock
-from espnet_hybridse.nn.band_unet import Down, Up, bounded, identity
+from espnet_hybridse.nn.band_unet import Down, Up, bounded, start_as_identity
 from espnet_hybridse.nn.bands import Bands
 from espnet_hybridse.nn.precision import in_float32
 from espnet_hybridse.nn.spectrum import compress, expand
@@ -67,10 +67,7 @@ class BandedRefiner(nn.Module):
         )
         self.decoder = nn.ModuleList(Up(channels, channels) for _ in range(downs))
         self.head = nn.Linear(channels + INPUTS, 4 if residual else 2)
-        with torch.no_grad():
-            self.head.weight.mul_(0.1)
-            self.head.bias.zero_()
-            self.head.bias[0] = identity(mask_limit)
+        start_as_identity(self.head, mask_limit)
 
     def forward(self, spectrum: Tensor, ilens: Tensor, states: Tensor, slens: Tensor) -> Tensor:
         """Refine a batch.

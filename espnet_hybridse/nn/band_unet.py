@@ -65,6 +65,20 @@ def bounded(mask: Tensor, limit: float) -> Tensor:
     return mask * (limit * torch.tanh(magnitude / limit) / magnitude)
 
 
-def identity(limit: float) -> float:
-    """The real number that :func:`bounded` maps to 1; `limit` must be above 1."""
-    return limit * math.atanh(1.0 / limit)
+def start_as_identity(head: nn.Linear, limit: float, taps: int = 1) -> None:
+    """Let the last layer begin with a mask of 1 on the middle tap and little else.
+
+    Outputs are pairs of real and imaginary part: `taps` masks, then perhaps an additive term. What is
+    added in compressed spectra starts larger than the masks' deviations: near zero its magnitude
+    would have no gradient where the input is empty, which is where it is needed.
+
+    Args:
+        head: its weights are scaled and its bias set, in place.
+        limit: of :func:`bounded`, above 1.
+        taps: masks; those of the frames before and after start near 0.
+    """
+    with torch.no_grad():
+        head.weight[: 2 * taps].mul_(0.1)
+        head.weight[2 * taps :].mul_(0.3)
+        head.bias.zero_()
+        head.bias[taps // 2 * 2] = limit * math.atanh(1.0 / limit)
