@@ -13,6 +13,7 @@ from espnet_hybridse.generative.decode_weights import StepWeights, paired
 from espnet_hybridse.generative.sampling import GREEDY, Sampling
 from espnet_hybridse.generative.token_lm import TokenLM
 from espnet_hybridse.nn.batching import on_device
+from espnet_hybridse.nn.precision import in_float32
 
 
 class Decoded(NamedTuple):
@@ -59,7 +60,7 @@ def decode(
     graph = prefix.is_cuda if graph is None else graph
     # The ambient autocast would cast every weight at every step; and streams and graphs are those
     # of the current device, which need not be the model's.
-    with torch.autocast(prefix.device.type, enabled=False), current(prefix.device):
+    with in_float32(prefix), current(prefix.device):
         weights = weights or StepWeights(lm)
         prefix_in_type = prefix.to(lm.bos.dtype)
         shape = _Shape(len(prefix), prefix.size(1), steps, history is not None)

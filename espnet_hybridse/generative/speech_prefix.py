@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from espnet_hybridse.encoders.feature_cache import FeatureCache
 from espnet_hybridse.encoders.semantic import SemanticEncoder
-from espnet_hybridse.nn.spectrum import WINDOW_MS, n_fft
+from espnet_hybridse.nn.spectrum import WINDOW_MS, n_fft, overlapped
 
 SPEECH_FS = 16000
 """Rate of the semantic encoder and of the tokens (Hz)."""
@@ -76,13 +76,7 @@ class SpeechPrefix(nn.Module):
         `repeats`: the audio is that of training or validation, whose features may be kept.
         """
         hop = self.window.numel() // 2
-        wav = torch.istft(
-            x16.transpose(1, 2),
-            2 * hop,
-            hop,
-            window=self.window,
-            length=(x16.size(1) - 1) * hop,
-        )
+        wav = overlapped(x16, hop, self.window, (x16.size(1) - 1) * hop)
         learned = self.layer_weights is not None
         compute = self.semantic.hidden_states if learned else self.semantic
         if repeats and self.cache_conf[0]:

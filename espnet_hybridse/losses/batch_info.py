@@ -1,5 +1,7 @@
 """What a waveform criterion has to know about a batch beside (ref, inf): its rate and lengths."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torchaudio.functional import resample
 
@@ -37,6 +39,10 @@ class BatchInfo:
         self.ilens = None if ilens is None else ilens.detach()
         self.mix = None if mix is None else mix.detach()
 
+    def host_lengths(self, wav: torch.Tensor) -> torch.Tensor:
+        """Valid samples (B,) of (B, T) on the CPU, for what Python has to decide by them."""
+        return torch.full((len(wav),), wav.shape[1]) if self.ilens is None else self.ilens.cpu()
+
     def batch_lengths(self, ref: torch.Tensor, inf: torch.Tensor) -> torch.Tensor:
         """Check the shapes and return the valid samples (B,), int64, on the waveforms' device.
 
@@ -64,10 +70,22 @@ class BatchInfo:
         return ilens.to(ref.device, non_blocking=True)
 
 
+def resampled_lengths(ilens: torch.Tensor, fs: int, target_fs: int = 16000) -> torch.Tensor:
+    """Samples that :func:`resample_valid` gives for so many; torchaudio rounds up."""
+    return ilens if fs == target_fs else (ilens * target_fs + fs - 1) // fs
+
+
 def length_mask(lengths: torch.Tensor, size: int, dtype: torch.dtype) -> torch.Tensor:
     """1 on the first `lengths[b]` of `size` positions, 0 after them: (B,) -> (B, size)."""
     positions = torch.arange(size, device=lengths.device)
     return (positions < lengths[:, None]).to(dtype)
+
+
+def without_autocast(wav: torch.Tensor) -> AbstractContextManager:
+    """Switch autocast off where `wav` lives: losses are made in the type that they are given."""
+    kind = wav.device.type
+    available = torch.amp.autocast_mode.is_autocast_available(kind)
+    return torch.autocast(kind, enabled=False) if available else nullcontext()
 
 
 def float_wave(wav: torch.Tensor) -> torch.Tensor:
@@ -90,8 +108,8 @@ def resample_valid(
     wav = wav * length_mask(ilens, wav.shape[1], wav.dtype)
     if fs == target_fs:
         return wav, ilens
-    lengths = (ilens * target_fs + fs - 1) // fs  # torchaudio rounds up
+    lengths = resampled_lengths(ilens, fs, target_fs)
     # Its filter is a convolution, which an ambient autocast would make in half precision.
-    with torch.autocast(wav.device.type, enabled=False):
+    with without_autocast(wav):
         wav = resample(wav, fs, target_fs)
     return wav * length_mask(lengths, wav.shape[1], wav.dtype), lengths

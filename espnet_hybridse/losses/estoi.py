@@ -3,7 +3,12 @@
 import torch
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 
-from espnet_hybridse.losses.batch_info import BatchInfo, float_wave, resample_valid
+from espnet_hybridse.losses.batch_info import (
+    BatchInfo,
+    float_wave,
+    resample_valid,
+    without_autocast,
+)
 
 STOI_FS = 10000
 """ESTOI is defined at 10 kHz."""
@@ -51,6 +56,6 @@ class ESTOILoss(TimeDomainLoss, BatchInfo):
             if length < MIN_SECONDS * STOI_FS:
                 losses.append(0.0 * estimate.sum())
             else:
-                with torch.autocast(ref.device.type, enabled=False):
+                with without_autocast(ref):
                     losses.append(1.0 + network(estimate[:length], reference[:length]))
         return torch.stack([loss.reshape(()) for loss in losses])

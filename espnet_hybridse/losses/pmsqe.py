@@ -4,7 +4,13 @@ import torch
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 
 from espnet_hybridse.losses import pesq_bands
-from espnet_hybridse.losses.batch_info import BatchInfo, float_wave, length_mask, resample_valid
+from espnet_hybridse.losses.batch_info import (
+    BatchInfo,
+    float_wave,
+    length_mask,
+    resample_valid,
+    without_autocast,
+)
 
 FS = 16000
 N_FFT = 512
@@ -59,7 +65,7 @@ class PMSQE(TimeDomainLoss, BatchInfo):
         ref, inf = float_wave(ref), float_wave(inf)
         # ESPnet keeps criterions in a plain list: model.to(device) does not reach the constants.
         self.to(ref)
-        with torch.autocast(ref.device.type, enabled=False):
+        with without_autocast(ref):
             ref, lengths = resample_valid(ref, ilens, self.fs, FS)
             inf, _ = resample_valid(inf, ilens, self.fs, FS)
             frames = 1 + (lengths - N_FFT).clamp(min=0) // HOP_LENGTH

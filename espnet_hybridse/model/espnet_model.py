@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 import torch
+from espnet2.enh.decoder.stft_decoder import STFTDecoder
 from espnet2.enh.encoder.stft_encoder import STFTEncoder
 from espnet2.enh.espnet_model import ESPnetEnhancementModel
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
@@ -12,6 +13,7 @@ from espnet2.torch_utils.initialize import initialize
 
 from espnet_hybridse.losses.batch_info import BatchInfo
 from espnet_hybridse.losses.token_nll import TokenNLL
+from espnet_hybridse.nn.spectrum import overlapped
 from espnet_hybridse.model.build import FindClass, build_parts
 
 EXTRA_STREAMS = ("tokens", "tokens_lengths", "speech_disc", "speech_gen")
@@ -136,8 +138,23 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
         if not getattr(self.separator, "lengths_on_cpu", False):
             flens = flens.to(speech_mix.device)
         feature_pre, flens, others = self.separator(feature_mix, flens, additional)
-        speech_pre = [self.decoder(part, lengths, fs=fs)[0] for part in feature_pre]
+        speech_pre = [self._decode(part, lengths, fs) for part in feature_pre]
         return speech_pre, feature_mix, feature_pre, others
+
+    def _decode(self, spectrum, lengths: torch.Tensor, fs: int | None) -> torch.Tensor:
+        """The decoder's waveform; that of a plain inverse STFT without waiting for the GPU."""
+        decoder = self.decoder
+        plain = isinstance(decoder, STFTDecoder) and torch.is_tensor(spectrum)
+        if not plain or decoder.spec_transform_type not in (None, "none"):
+            return decoder(spectrum, lengths, fs=fs)[0]
+        transform = decoder.stft
+        if decoder.win_length != decoder.n_fft or transform.normalized or not transform.onesided:
+            return decoder(spectrum, lengths, fs=fs)[0]
+        scale = (fs or decoder.default_fs, decoder.default_fs)
+        size, hop = (n * scale[0] // scale[1] for n in (decoder.n_fft, decoder.hop_length))
+        kind = getattr(torch, f"{decoder.window}_window")
+        window = kind(size, dtype=spectrum.real.dtype, device=spectrum.device)
+        return overlapped(spectrum, hop, window, int(lengths.max()), transform.center)
 
     def _frames(self, lengths: torch.Tensor, fs: int | None) -> torch.Tensor:
         """Valid frames (B,) of the STFT encoder, whose window is fixed in seconds."""

@@ -43,7 +43,9 @@ def autocast(device: torch.device, amp_dtype: Optional[str]) -> ContextManager:
 
 def in_float32(x: torch.Tensor) -> ContextManager:
     """Switch autocast off where `x` lives: for layers that make a spectrum, a mask or a loss."""
-    return torch.autocast(x.device.type, enabled=False)
+    kind = x.device.type
+    available = torch.amp.autocast_mode.is_autocast_available(kind)
+    return torch.autocast(kind, enabled=False) if available else nullcontext()
 
 
 def as_autocast(x: torch.Tensor) -> torch.Tensor:
@@ -54,7 +56,7 @@ def as_autocast(x: torch.Tensor) -> torch.Tensor:
     it is float32, see :func:`run_lstm`.
     """
     kind = x.device.type
-    if not torch.is_autocast_enabled(kind):
+    if kind not in ("cpu", "cuda") or not torch.is_autocast_enabled(kind):
         return x
     return x.float() if kind == "cuda" else x.to(torch.get_autocast_dtype(kind))
 

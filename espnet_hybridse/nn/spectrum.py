@@ -63,7 +63,36 @@ def istft(spectrum: torch.Tensor, fs: int, win_ms: int, length: int) -> torch.Te
     """(B, T, F) complex -> (B, length); inverse of :func:`stft`."""
     size = n_fft(fs, win_ms)
     window = torch.hann_window(size, device=spectrum.device, dtype=spectrum.real.dtype)
-    return torch.istft(spectrum.transpose(1, 2), size, size // 2, size, window, length=length)
+    return overlapped(spectrum, size // 2, window, length)
+
+
+def overlapped(
+    spectrum: torch.Tensor, hop: int, window: torch.Tensor, length: int, center: bool = True
+) -> torch.Tensor:
+    """What `torch.istft` computes, without its look at the values, which waits for a GPU.
+
+    Args:
+        spectrum: (B, T, F) complex, one-sided.
+        hop: samples between two frames.
+        window: (n_fft,), whose overlapped squares leave no gap.
+        length: samples of the result.
+        center: whether the first frame's middle is the first sample.
+
+    Returns:
+        (B, length); zeros where no frame reaches.
+    """
+    size, frames = window.numel(), spectrum.shape[1]
+    total = (frames - 1) * hop + size
+    pieces = torch.fft.irfft(spectrum, size) * window
+    squares = window.square().expand(1, frames, size)
+    # The transpose of Tensor.unfold: adds every frame where it lies.
+    wav, envelope = (
+        torch.ops.aten.unfold_backward(x, [len(x), total], 1, size, hop) for x in (pieces, squares)
+    )
+    start = size // 2 if center else 0
+    stop = min(start + length, total)
+    wav = wav[:, start:stop] / envelope[:, start:stop]
+    return torch.nn.functional.pad(wav, (0, length - wav.shape[1]))
 
 
 def change_rate(spectrum: torch.Tensor, n_freqs: int, scale: float) -> torch.Tensor:

@@ -6,7 +6,13 @@ from pathlib import Path
 import torch
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 
-from espnet_hybridse.losses.batch_info import BatchInfo, float_wave, resample_valid
+from espnet_hybridse.losses.batch_info import (
+    BatchInfo,
+    float_wave,
+    resample_valid,
+    resampled_lengths,
+    without_autocast,
+)
 from espnet_hybridse.sqa.guards import GradientShare, disturb
 from espnet_hybridse.sqa.network import UniVersaExt
 from espnet_hybridse.sqa.packaged import DnsmosHeads
@@ -79,6 +85,7 @@ class SQALoss(TimeDomainLoss, BatchInfo):
         self.share = GradientShare(max_share)
         # A list hides the network from parameters(), state_dict(), train() and to().
         self._networks: list[UniVersaExt | DnsmosHeads] = []
+        self._device = torch.device("cpu")
         if checkpoint in (None, OFF):
             logging.warning(
                 "the SQA loss is off (checkpoint: null): training without a quality network; to "
@@ -98,7 +105,8 @@ class SQALoss(TimeDomainLoss, BatchInfo):
 
         Unguarded, `ref` gives only the shape.
         """
-        ilens = self.batch_lengths(ref, inf)
+        self.batch_lengths(ref, inf)
+        ilens = self.host_lengths(inf)
         if not self.enabled:
             return inf.sum(1) * 0.0
         weight = 1.0
@@ -120,11 +128,10 @@ class SQALoss(TimeDomainLoss, BatchInfo):
         """
         disturbed = inf.requires_grad
         network = self._networks[0]
-        both, lengths = self._prepare(torch.cat([ref.to(inf.dtype), inf]), ilens.repeat(2))
+        both = self._prepare(torch.cat([ref.to(inf.dtype), inf]), ilens.repeat(2))
         lack = both.new_zeros(len(ref))
-        with torch.autocast(both.device.type, enabled=False):
-            for length in lengths.unique().tolist():
-                rows = (lengths[: len(ref)] == length).nonzero()[:, 0]
+        with without_autocast(both):
+            for length, rows in self._rows_by_length(ilens, inf.device):
                 part = both[torch.cat([rows, rows + len(ref)]), :length]
                 if disturbed:
                     part = disturb(part, groups=2)
@@ -136,21 +143,32 @@ class SQALoss(TimeDomainLoss, BatchInfo):
         return lack
 
     def scores(self, wav: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
-        """(B, T) at `self.fs` and valid samples (B,) -> scores (B, heads), each from 1 to 5."""
+        """(B, T) at `self.fs` and valid samples (B,), best on the CPU, -> scores (B, heads), each from 1 to 5."""
         network = self._networks[0]
-        wav, lengths = self._prepare(wav, ilens)
+        rows_by_length = self._rows_by_length(ilens, wav.device)
+        wav = self._prepare(wav, ilens)
         scores = wav.new_zeros(wav.shape[0], len(network.heads))
-        with torch.autocast(wav.device.type, enabled=False):
-            for length in lengths.unique().tolist():
-                rows = (lengths == length).nonzero()[:, 0]
+        with without_autocast(wav):
+            for length, rows in rows_by_length:
                 part = network(wav[rows, :length]).to(wav.dtype)
                 scores = scores.index_copy(0, rows, part)
         return scores
 
-    def _prepare(self, wav: torch.Tensor, ilens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _rows_by_length(
+        self, ilens: torch.Tensor, device: torch.device
+    ) -> list[tuple[int, torch.Tensor]]:
+        """Samples at 16 kHz and the rows of a batch that have so many, on its device."""
+        lengths = resampled_lengths(ilens.cpu(), self.fs)
+        rows = [(length, (lengths == length).nonzero()[:, 0]) for length in set(lengths.tolist())]
+        return [(length, found.to(device, non_blocking=True)) for length, found in sorted(rows)]
+
+    def _prepare(self, wav: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
         """(B, T) at `self.fs` -> at 16 kHz, and the network on its device."""
-        self._networks[0].to(wav.device)
-        return resample_valid(float_wave(wav), ilens, self.fs)
+        if self._device != wav.device:
+            self._networks[0].to(wav.device)
+            self._device = wav.device
+        ilens = ilens.to(wav.device, non_blocking=True)
+        return resample_valid(float_wave(wav), ilens, self.fs)[0]
 
 
 def load_network(checkpoint: str, network: dict | None = None) -> "UniVersaExt | DnsmosHeads":
