@@ -93,7 +93,7 @@ def _append(path: Path, form: str, found: list[tuple[bytes, bytes]]) -> None:
 
 
 def _copy_channel_mask(source: Path, target: Path) -> None:
-    """Which loudspeaker each channel is for: in the extended format, for which libsndfile sets 0."""
+    """Copy which loudspeaker each channel is for, in the extended format; libsndfile sets none."""
     place = _channel_mask(source)
     goal = _channel_mask(target)
     if place and goal:
