@@ -100,7 +100,7 @@ def corrections(file: BinaryIO) -> dict[int, bytes]:
     return {}
 
 
-def _chunks(file: BinaryIO, order: str) -> Iterator[tuple[bytes, int, int]]:
+def chunks(file: BinaryIO, order: str) -> Iterator[tuple[bytes, int, int]]:
     """Name, first byte and size of each chunk of a WAV or AIFF."""
     position = 12
     for _ in range(MAX_CHUNKS):
@@ -116,7 +116,7 @@ def _chunks(file: BinaryIO, order: str) -> Iterator[tuple[bytes, int, int]]:
 def _wav(file: BinaryIO, size: int, order: str) -> dict[int, bytes]:
     """Of a WAV or RF64: the sizes of the samples and of the whole."""
     long_count = None
-    for name, start, count in _chunks(file, order):
+    for name, start, count in chunks(file, order):
         if name == b"ds64":
             long_count = struct.unpack("<8xQ", file.read(16).ljust(16, b"\0"))[0]
         if name == b"data":
@@ -137,7 +137,7 @@ def _wav(file: BinaryIO, size: int, order: str) -> dict[int, bytes]:
 def _aiff(file: BinaryIO, size: int) -> dict[int, bytes]:
     """Of an AIFF: the sizes, and the number of samples in COMM, which libsndfile believes."""
     common, width = None, 1
-    for name, start, count in _chunks(file, ">"):
+    for name, start, count in chunks(file, ">"):
         if name == b"COMM":
             channels, _, bits = struct.unpack(">hIh", file.read(8).ljust(8, b"\0"))
             common, width = start + 2, max(channels, 1) * max((bits + 7) // 8, 1)

@@ -1,0 +1,122 @@
+"""Speech brought to one level before the network, and back after it.
+
+Networks see each piece of a long recording at the level of its loudest part: quiet speech beside
+loud speech then counts as background. Levels are followed here, and only while somebody speaks:
+what lies between keeps the gain of the speech before it, so that noise is not lifted. Our choice.
+"""
+
+import numpy as np
+
+HOP_S = 0.02
+REACH_S = 1.0
+"""Speech of one level lasts at least that long."""
+STEP_DB = 8.0
+"""The level steps where the loudest frames before and behind are this far apart."""
+SAME_DB = 3.0
+"""Levels nearer than this are one."""
+LOUD = 95
+"""Percentile of the frames that stands for the level of speech."""
+SPEAKING_SHARE = 0.3
+"""Of the frames between two steps, from which on they are speech."""
+VOICED_SHARE = 0.15
+"""Of the frames within reach, from which on somebody speaks."""
+TARGET_DB = -18.0
+"""Level of the loudest frames within reach; that of the recordings that networks are trained on."""
+SMOOTH_S = 0.1
+PITCH_HZ = (70.0, 400.0)
+VOICE_HZ = (60.0, 1500.0)
+PERIODIC = 0.5
+
+
+class Leveller:
+    """Gains for the pieces of one recording, in order.
+
+    Attributes:
+        level_db: of the speech heard last; None before any.
+    """
+
+    def __init__(self) -> None:
+        self.level_db: float | None = None
+
+    def gains(self, piece: np.ndarray, fs: int) -> np.ndarray:
+        """Gain for each sample of a piece (C, T), the same for all channels, (T,) float32.
+
+        The gain is positive and finite also of silence and of absurdly large samples.
+        """
+        hop = max(round(HOP_S * fs), 1)
+        wav = piece.astype(np.float64)
+        wav = wav - wav.mean(1, keepdims=True)
+        count = max(wav.shape[1] // hop, 1)
+        frames = np.pad(wav, ((0, 0), (0, max(hop - wav.shape[1], 0))))[:, : count * hop]
+        level = 10 * np.log10(np.square(frames.reshape(len(wav), count, hop)).mean((0, 2)) + 1e-20)
+        speaking = self._speaking(wav.mean(0), fs, count)
+        followed = self._follow(level, speaking)
+        gain_db = TARGET_DB - _smooth(followed, round(SMOOTH_S / HOP_S))
+        places = (np.arange(count) + 0.5) * hop
+        gain_db = np.interp(np.arange(wav.shape[1]), places, gain_db)
+        return 10 ** (gain_db / 20)
+
+    def _follow(self, level: np.ndarray, speaking: np.ndarray) -> np.ndarray:
+        """Level of the speech at each frame, held where nobody speaks."""
+        followed = np.empty(level.size)
+        bounds = [0, *_steps(level), level.size]
+        parts = list(zip(bounds, bounds[1:], strict=False))
+        levels = [
+            float(np.percentile(level[start:stop], LOUD))
+            if speaking[start:stop].mean() > SPEAKING_SHARE
+            else None
+            for start, stop in parts
+        ]
+        if self.level_db is None:
+            # Before anybody has spoken the gain is that of the first who does.
+            self.level_db = next((one for one in levels if one is not None), None)
+        for (start, stop), one in zip(parts, levels, strict=True):
+            if one is not None and abs(one - (self.level_db or 0.0)) > SAME_DB:
+                self.level_db = one
+            followed[start:stop] = self.level_db if self.level_db is not None else np.nan
+        if self.level_db is None:
+            followed[:] = np.percentile(level, LOUD)
+        return followed
+
+    def _speaking(self, wav: np.ndarray, fs: int, count: int) -> np.ndarray:
+        """Frames with enough voiced ones around them, (count,) bool."""
+        hop = max(round(HOP_S * fs), 1)
+        size = 2 * hop
+        padded = np.pad(wav, (hop // 2, size))
+        frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop][:count]
+        window = np.hanning(size + 1)[:-1]
+        hz = np.fft.rfftfreq(size, 1 / fs)
+        power = np.square(np.abs(np.fft.rfft(frames * window)))
+        voice = np.where((hz >= VOICE_HZ[0]) & (hz <= VOICE_HZ[1]), power, 0.0)
+        periods = np.fft.irfft(voice, size, axis=1)
+        lags = slice(max(int(fs / PITCH_HZ[1]), 1), max(min(int(fs / PITCH_HZ[0]), hop), 3))
+        # Of the whole frame's power: a hum below noise is no voice.
+        share = voice.sum(1) / np.maximum(power.sum(1), 1e-30)
+        periodic = periods[:, lags].max(1) > PERIODIC * np.maximum(periods[:, 0], 1e-30)
+        voiced = (periodic & (share > 0.3)).astype(float)
+        reach = round(REACH_S / HOP_S)
+        kernel = np.ones(2 * reach + 1)
+        near = np.convolve(voiced, kernel)[reach : reach + count]
+        around = np.convolve(np.ones(count), kernel)[reach : reach + count]
+        return near > VOICED_SHARE * around
+
+
+def _steps(level: np.ndarray) -> list[int]:
+    """Frames at which the level changes: where what comes is far from what was."""
+    reach = round(REACH_S / HOP_S)
+    padded = np.concatenate([np.full(reach, level[0]), level, np.full(reach, level[-1])])
+    highest = np.lib.stride_tricks.sliding_window_view(padded, reach).max(1)
+    change = np.abs(highest[reach : reach + level.size] - highest[: level.size])
+    found = []
+    for frame in np.argsort(-change, kind="stable"):
+        if change[frame] < STEP_DB:
+            break
+        apart = all(abs(frame - other) > reach // 2 for other in (0, level.size, *found))
+        if apart:
+            found.append(int(frame))
+    return sorted(found)
+
+
+def _smooth(values: np.ndarray, size: int) -> np.ndarray:
+    padded = np.pad(values, (size // 2, size - 1 - size // 2), mode="edge")
+    return np.convolve(padded, np.ones(size) / size, "valid")
