@@ -13,8 +13,8 @@ from espnet2.torch_utils.initialize import initialize
 
 from espnet_hybridse.losses.batch_info import BatchInfo
 from espnet_hybridse.losses.token_nll import TokenNLL
-from espnet_hybridse.nn.spectrum import overlapped
 from espnet_hybridse.model.build import FindClass, build_parts
+from espnet_hybridse.nn.spectrum import overlapped
 
 EXTRA_STREAMS = ("tokens", "tokens_lengths", "speech_disc", "speech_gen")
 Lengths = torch.Tensor | Sequence[int]
