@@ -348,16 +348,6 @@ def out_of_memory(bench):
     raise AssertionError("an allocation of twice the free memory succeeded")
 
 
-@check
-def score_dnsmos(bench):
-    """DNSMOS on the GPU gives what it gives on the CPU."""
-    try:
-        from espnet_hybridse.scoring.metrics.dnsmos_network import DNSMOS  # noqa: F401
-    except ImportError as error:
-        raise Skip(str(error)) from error
-    raise Skip("run `hybridse score --device cuda` on a real set")
-
-
 def main() -> int:
     """Run the checks; 0 if none failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

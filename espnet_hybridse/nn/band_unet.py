@@ -68,8 +68,8 @@ def bounded(mask: Tensor, limit: float) -> Tensor:
 def start_as_identity(head: nn.Linear, limit: float, taps: int = 1) -> None:
     """Let the last layer begin with a mask of 1 on the middle tap and little else.
 
-    Outputs are pairs of real and imaginary part: `taps` masks, then perhaps an additive term. What is
-    added in compressed spectra starts larger than the masks' deviations: near zero its magnitude
+    Outputs are pairs of real and imaginary part: `taps` masks, then perhaps an additive term. What
+    is added in compressed spectra starts larger than the masks' deviations: near zero its magnitude
     would have no gradient where the input is empty, which is where it is needed.
 
     Args:

@@ -103,7 +103,9 @@ def test_autocast_never_chooses_an_lstm_s_type_on_a_gpu(monkeypatch):
     within = []
     monkeypatch.setattr(
         "espnet_hybridse.nn.precision.torch.autocast",
-        lambda kind, enabled: within.append((kind, enabled)) or torch.autograd.set_detect_anomaly(False),
+        lambda kind, enabled: (
+            within.append((kind, enabled)) or torch.autograd.set_detect_anomaly(False)
+        ),
     )
 
     def lstm(x):
