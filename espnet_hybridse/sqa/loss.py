@@ -143,7 +143,7 @@ class SQALoss(TimeDomainLoss, BatchInfo):
         return lack
 
     def scores(self, wav: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
-        """Scores (B, heads), each from 1 to 5, of (B, T) at `self.fs` and its valid samples (B,)."""
+        """Scores (B, heads) from 1 to 5 of (B, T) at `self.fs` with its valid samples (B,)."""
         network = self._networks[0]
         rows_by_length = self._rows_by_length(ilens, wav.device)
         wav = self._prepare(wav, ilens)
