@@ -88,12 +88,12 @@ def degrade(
                 f"{speech.size / fs:.2f} s; its tail would be cut off",
             )
         noisy, clean = room.apply(speech, fs), room.target(speech, fs)
-    if drawn.snr_db <= NOISE_ONLY_SNR_DB:
+    if drawn.snr_db == NOISE_ONLY_SNR_DB:
         path = _path((sources.noise, sources.wind), drawn.noise_uid)
         noise = _make(path, lambda: read_segment(path, fs, speech.size, rng, cache))
         noisy = noise * _gain(noise, noise, fs, drawn.level_db)
         return check_audio(noisy, fs), np.zeros_like(noisy)
-    if drawn.snr_db >= CLEAN_SNR_DB:
+    if drawn.snr_db == CLEAN_SNR_DB:
         return _finished(noisy, clean, fs, drawn.level_db)
     winds = [distortion for distortion in drawn.distortions if isinstance(distortion, WindNoise)]
     others = [distortion for distortion in drawn.distortions if distortion not in winds]

@@ -20,7 +20,7 @@ class Sample:
     """One line of meta.tsv: all that rendering needs, besides the source lists.
 
     fs in Hz, length in samples at fs, `none` where there is no room response or augmentation.
-    snr_dB of CLEAN_SNR_DB or more: without noise; of NOISE_ONLY_SNR_DB or less: noise alone, and
+    snr_dB of CLEAN_SNR_DB: without noise; of NOISE_ONLY_SNR_DB: noise alone, and
     silence as the target. level_db: RMS of the target's active parts re full scale, as far as
     peaks allow; 0, which they never allow, is as loud as can be.
     """
@@ -51,7 +51,7 @@ class Sample:
     @property
     def noise_only(self) -> bool:
         """Whether the target is silence."""
-        return self.snr_dB <= NOISE_ONLY_SNR_DB
+        return self.snr_dB == NOISE_ONLY_SNR_DB
 
 
 COLUMNS = tuple(spec.name for spec in dataclasses.fields(Sample))

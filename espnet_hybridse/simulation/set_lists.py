@@ -95,7 +95,7 @@ def distortion_label(sample: Sample) -> str:
     """Names of all distortions of a sample, such as `noise+reverberation+codec`."""
     names = [name_of(part) for part in sample.augmentation.split("/")]
     names = [name for name in names if name not in ("", "none")]
-    if sample.snr_dB >= CLEAN_SNR_DB and not names and sample.rir_uid == "none":
+    if sample.snr_dB == CLEAN_SNR_DB and not names and sample.rir_uid == "none":
         return "clean"
     if sample.noise_only:
         return "noise_only"
