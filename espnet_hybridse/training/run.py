@@ -159,6 +159,8 @@ class TrainingRun:
             # ESPnet's "file:source key:destination key:excluded prefixes".
             exclude = f":::{','.join(self.init_exclude)}" if self.init_exclude else ""
             command += ["--init_param", f"{find_weights(self.init)}{exclude}"]
+            if not self.init_exclude and self.overfit is None:
+                command += ["--validate_start", "true"]
         if read_yaml(self.config).get("separator") == "ar_refiner":
             # The tokens define the vocabulary; the YAML's is that of the preset's own.
             vocabulary = read_manifest(self.tokens / self.train.name)["vocab_size"]

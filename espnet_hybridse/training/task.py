@@ -11,7 +11,7 @@ import torch
 from espnet2.tasks.enh import EnhancementTask
 from espnet2.train.preprocessor import AbsPreprocessor
 from espnet2.utils.get_default_kwargs import get_default_kwargs
-from espnet2.utils.types import float_or_none, int_or_none, str_or_none
+from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_none
 
 from espnet_hybridse.data.dataset import CropDataset
 from espnet_hybridse.data.iterator import EpochIterFactory
@@ -106,6 +106,13 @@ class HybridEnhancementTask(EnhancementTask):
             type=int,
             default=100,
             help="End training after this many steps in a row whose gradient is NaN or Inf.",
+        )
+        parser.add_argument(
+            "--validate_start",
+            type=str2bool,
+            default=False,
+            help="Let the first epoch be the start itself, validated without training: weights "
+            "that fine-tuning does not improve stay the best.",
         )
         parser.add_argument(
             "--overfit",

@@ -44,6 +44,7 @@ class HybridTrainerOptions(TrainerOptions):
     save_steps: int
     save_minutes: float
     nan_patience: int
+    validate_start: bool
     profile: int | None
 
     average = None
@@ -84,11 +85,11 @@ def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
 class HybridTrainer(Trainer):
     """ESPnet's Trainer whose training can be stopped anywhere and never loses its last good state.
 
-    Its steps are :class:`Stepper`'s, which do not wait for the GPU as ESPnet's do. Adds to ESPnet's
-    options `--max_hours`, counted over all restarts of one experiment, `--anneal`,
+    Its steps are :class:`Stepper`'s, which do not wait for the GPU as ESPnet's do. Adds to
+    ESPnet's options `--max_hours`, counted over all restarts of one experiment, `--anneal`,
     `--warmup_share`, `--ema_decay`, `--ema_share`, `--save_steps`, `--save_minutes`,
-    `--nan_patience` and `--profile`; leaves `steps.json`, `hours.json`, `progress.jsonl` and
-    `checkpoint_step.pth` beside ESPnet's own files.
+    `--nan_patience`, `--validate_start` and `--profile`; leaves `steps.json`, `hours.json`,
+    `progress.jsonl` and `checkpoint_step.pth` beside ESPnet's own files.
     """
 
     @classmethod
@@ -171,6 +172,12 @@ class HybridTrainer(Trainer):
     ) -> bool:
         """One epoch; true, which ends ESPnet's loop after saving, once the budget is spent."""
         out, epoch = Path(options.output_dir), reporter.get_epoch()
+        if options.validate_start and epoch == 1 < options.max_epoch:
+            # Validated and kept like any other epoch, the start wins where training harms it.
+            if options.budget is not None:
+                options.budget.begin(epoch)
+            logging.info("the first epoch is the start itself: it is validated, not trained")
+            return False
         rank = distributed_option.dist_rank or ""
         distributed = options_are_distributed(distributed_option)
         network, budget = unwrapped(model), options.budget

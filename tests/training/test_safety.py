@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from espnet_hybridse.cli.main import main
 from espnet_hybridse.data.iterator import EpochBatches, EpochIterFactory
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
-from espnet_hybridse.model.files import ModelFiles
+from espnet_hybridse.model.files import ModelFiles, find_weights
 from espnet_hybridse.model.loading import load_model
 from espnet_hybridse.training.checkpoint import atomic_saves
 from espnet_hybridse.training.ema import WeightAverage
@@ -274,3 +274,13 @@ class Letters(Dataset):
 
     def __getitem__(self, key):
         return key[-1]
+
+
+def test_fine_tuning_that_harms_keeps_the_start(rendered, whole, tmp_path):
+    harmful = {"optim_conf": {"lr": 1.0}, "num_iters_per_epoch": 2, "keep_nbest_models": 1}
+    run = replace(make_run(rendered, tmp_path, max_epoch=2, **harmful), init=whole)
+    train_here(run)
+    start = weights(find_weights(whole))
+    assert_equal(weights(find_weights(tmp_path)), start)
+    trained = weights(tmp_path / "checkpoint.pth")["model"]
+    assert any(not torch.equal(trained[name], start[name]) for name in start)
