@@ -89,5 +89,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("overfit", "profile"):
         if options[name] is not None and options[name] < 1:
             raise ConfigError(f"--{name} {options[name]}: expected 1 or more")
-    print(train(TrainingRun(**options)))
+    # ESPnet takes seconds to import: not before options are known to be right.
+    from espnet_hybridse.bin.enh_train import main
+
+    print(train(TrainingRun(**options), main))
     return 0

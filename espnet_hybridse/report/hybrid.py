@@ -89,7 +89,7 @@ def look_at_branches(
     plot_branches(columns, out / FIGURE)
     text = (
         f"M of {seconds / 60:.1f} minutes of speech, bins within 40 dB of each utterance's "
-        f"loudest; {quarantine.count} files quarantined. Model: {enhancer.loaded.weights}."
+        f"loudest; {quarantine.count} files quarantined. Model: {enhancer.loaded.loader.files.weights}."
     )
     return Branches(out / FIGURE, Table(TITLES, list(statistics.rows())), text)
 

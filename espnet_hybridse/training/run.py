@@ -1,30 +1,26 @@
 """Stages 5, 6 and 8: one training run as ESPnet sees it, reproducible from its folder."""
 
 import hashlib
-import os
 import shlex
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterator, List, Optional, Sequence
-
-from tqdm import tqdm
 
 from espnet_hybridse.fileio.checksum import file_sha256
 from espnet_hybridse.fileio.decode import ARCHIVED
 from espnet_hybridse.fileio.lists import ListError, atomic_path, read_list
 from espnet_hybridse.fileio.yaml_config import read_yaml
 from espnet_hybridse.model.files import WEIGHTS_STAMP, find_weights
-from espnet_hybridse.runtime.workers import PARENT_VARIABLE
 from espnet_hybridse.tokens.manifest import (
     MANIFEST_NAME,
     check_compatible,
     read_manifest,
     write_manifest,
 )
-from espnet_hybridse.training.curves import parse_epoch, read_curves
-from espnet_hybridse.training.launch import INIT_FILE, JOB_LOG, launched
+from espnet_hybridse.training.curves import read_curves
+from espnet_hybridse.training.follow import Entry, follow
+from espnet_hybridse.training.launch import launched
 from espnet_hybridse.training.rotation import CHECKPOINT, PREVIOUS
 from espnet_hybridse.training.step_checkpoint import NAME
 
@@ -125,6 +121,11 @@ class TrainingRun:
                 kind = "kaldi_ark"
             yield f"{path},{name},{kind}"
 
+    @property
+    def one_process(self) -> bool:
+        """Whether this process can do the training itself."""
+        return self.launcher == "local" and self.ngpu <= 1 and self.num_nodes == 1
+
     def identity(self) -> str:
         """What an experiment must not change between restarts: config, seed, data and start."""
         config = read_yaml(self.config)
@@ -203,16 +204,22 @@ def keep_manifest(run: TrainingRun) -> None:
     write_manifest(run.exp, manifest)
 
 
-def train(run: TrainingRun) -> str:
+def train(run: TrainingRun, entry: Optional[Entry] = None) -> str:
     """Train, or go on training, one branch; returns the line that says what was done.
+
+    Args:
+        run: what is trained on what.
+        entry: main function of `espnet_hybridse.bin.enh_train`, which a training of one process
+            then calls instead of starting one.
 
     Raises:
         RuntimeError: training failed; the message carries the end of its log.
         ManifestError: see :func:`keep_manifest`.
     """
     command = run.command()
+    here = entry if run.one_process else None
     if run.profile is not None:
-        follow(run, command)
+        follow(run.exp, run.branch, command, run.launcher, here)
         return (run.exp / "profile.txt").read_text(encoding="utf-8")
     line = " ".join(shlex.quote(part) for part in command)
     # The config may ask for more epochs than before.
@@ -234,7 +241,7 @@ def train(run: TrainingRun) -> str:
         tmp.write_text(begun)
     with atomic_path(run.exp / "run.sh") as tmp:
         tmp.write_text(f"#!/bin/sh\n# Reproduces this experiment.\n{line}\n")
-    epochs = follow(run, command)
+    epochs = follow(run.exp, run.branch, command, run.launcher, here)
     with atomic_path(done) as tmp:
         tmp.write_text(wanted)
     log = run.exp / "train.log"
@@ -245,51 +252,3 @@ def train(run: TrainingRun) -> str:
             f"{last:.4g} in the last; log {log}"
         )
     return f"{run.exp}: {epochs} epochs, weights {find_weights(run.exp).name}, log {log}"
-
-
-def follow(run: TrainingRun, command: Sequence[str]) -> int:
-    """Run a training command with its output in `train.log`; the number of the last epoch.
-
-    Raises:
-        RuntimeError: it failed; the message carries the end of the log.
-    """
-    run.exp.mkdir(parents=True, exist_ok=True)
-    log = run.exp / "train.log"
-    # Processes that meet at the file of a killed training would wait for it.
-    (run.exp / INIT_FILE).unlink(missing_ok=True)
-    (run.exp / JOB_LOG).unlink(missing_ok=True)
-    environment = dict(os.environ)
-    if run.launcher == "local":  # others put a process between, which ends with its own
-        environment[PARENT_VARIABLE] = str(os.getpid())
-    epochs = 0
-    bar = tqdm(desc=f"training {run.branch}", unit="epoch", dynamic_ncols=True)
-    with open(log, "a", encoding="utf-8") as handle:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=environment,
-        )
-        for text in process.stdout:
-            handle.write(text)
-            handle.flush()
-            parsed = parse_epoch(text)
-            if parsed is not None:
-                epochs, train_values, valid_values = parsed
-                bar.set_postfix(train=train_values.get("loss"), valid=valid_values.get("loss"))
-                bar.update()
-        process.wait()
-        if (run.exp / JOB_LOG).is_file():  # the cluster's job could not write to us
-            text = (run.exp / JOB_LOG).read_text(encoding="utf-8", errors="replace")
-            handle.write(text)
-            parsed = [value for value in map(parse_epoch, text.splitlines()) if value]
-            epochs = parsed[-1][0] if parsed else 0
-    bar.close()
-    if process.returncode:
-        tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:])
-        raise RuntimeError(
-            f"training {run.branch} failed (code {process.returncode}); {log}:\n{tail}"
-        )
-    return epochs
