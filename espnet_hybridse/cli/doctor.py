@@ -13,13 +13,18 @@ from espnet_hybridse.cli.health import Finding, examine
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="import what training and other encoders need as well, and register in ESPnet",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the report; 1 when the core is broken, else 0, whatever optional part is missing."""
     # Third-party imports print to stdout, which belongs to the report.
     with contextlib.redirect_stdout(sys.stderr):
-        findings = list(examine())
+        findings = list(examine(args.full))
     broken = [item for item in findings if item.core and not item.ok]
     if args.json:
         report = {"core_ok": not broken, "findings": [asdict(item) for item in findings]}

@@ -21,7 +21,7 @@ from espnet_hybridse.inference.files.jobs import Job, plan_jobs, write_scp
 from espnet_hybridse.inference.files.many_files import Summary, enhance_files
 from espnet_hybridse.inference.files.one_file import Result
 from espnet_hybridse.inference.files.resume import identity_of, resumed
-from espnet_hybridse.inference.network import DTYPES
+from espnet_hybridse.inference.options import DTYPES
 from espnet_hybridse.model.branch import BRANCHES
 from espnet_hybridse.model.find import find_model
 
@@ -37,8 +37,8 @@ DEFAULTS = {
     "branch": None,
     "dtype": None,
     "mix": 1.0,
-    "segment": 10.0,
-    "overlap": 1.0,
+    "segment": None,
+    "overlap": None,
     "lookahead": 0.0,
     "shared_mask": False,
     "subtype": None,
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch",
         type=int,
-        help="pieces of a long recording, or short files, at once; else 1 for Dis., 8 for others",
+        help="pieces of a long recording, or short files, at once; else 8, but 1 for Dis. on a CPU",
     )
     parser.add_argument("--dtype", choices=DTYPES, help="of the networks; else as configured")
     parser.add_argument(
@@ -70,10 +70,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="token decoding of Gen.; else as configured. int8 is the fastest on CPU",
     )
     parser.add_argument(
-        "--segment", type=float, default=10.0, help="seconds processed at once of long audio"
+        "--segment",
+        type=float,
+        help="seconds processed at once of long audio; else those of the training's crops, or 10",
     )
     parser.add_argument(
-        "--overlap", type=float, default=1.0, help="seconds of cross-fade between segments"
+        "--overlap",
+        type=float,
+        help="seconds of cross-fade between segments; else 1, or a quarter of a short segment",
     )
     parser.add_argument(
         "--lookahead",
@@ -134,6 +138,7 @@ def checked_run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"--subtype {args.subtype} fills a file up to a whole block; take PCM_16 or another"
         )
+    args.cpu_fallback = args.device == "auto"
     args.device = device_of(args.device)
     args.model = find_model(args.model, args.branch)
     weights = args.model.all_weights()
@@ -218,6 +223,7 @@ def options_of(args: argparse.Namespace) -> Dict[str, object]:
         "dtype",
         "mix",
         "shared_mask",
+        "cpu_fallback",
     )
     options: Dict[str, Optional[object]] = {name: getattr(args, name) for name in names}
     seconds = {f"{name}_s": getattr(args, name) for name in ("segment", "overlap", "lookahead")}

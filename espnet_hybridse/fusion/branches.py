@@ -13,9 +13,6 @@ from espnet_hybridse.model.files import CONFIG
 from espnet_hybridse.model.loading import ModelLoader
 from espnet_hybridse.nn.spectrum import WINDOW_MS, istft, n_fft, rate_of, stft
 
-PIECES_AT_ONCE = 8
-"""As ARRefiner.pieces_at_once: known before the branch is loaded."""
-
 
 class FrozenBranch:
     """One trained branch, loaded when first needed; in eval mode and never saved again.
@@ -126,9 +123,11 @@ def band_of(loader: Optional[ModelLoader]) -> Optional[int]:
 def load_separator(loader: ModelLoader) -> nn.Module:
     """Load the separator of a trained model; with its own encoder if that is on another grid."""
     loaded = loader()
-    if loaded.branch is GEN or is_on_grid(loaded.config):
-        return loaded.model.separator
-    return OwnGrid(loaded.model)
+    model = loaded.model
+    free = model.own_fs is None and not model.normalise
+    if loaded.branch == GEN.name or (free and is_on_grid(loaded.config)):
+        return model.separator
+    return OwnGrid(model)
 
 
 def is_on_grid(config: dict) -> bool:
@@ -136,7 +135,7 @@ def is_on_grid(config: dict) -> bool:
     conf = config.get("encoder_conf") or {}
     window = WINDOW_MS["disc"]
     return (
-        config.get("encoder") == "stft"
+        config.get("encoder") in ("stft", "sfi_stft")
         and conf.get("n_fft", 512) * 1000 == window * conf.get("default_fs", 16000)
         and conf.get("hop_length", 128) * 2 == conf.get("n_fft", 512)
         and conf.get("win_length") in (None, conf.get("n_fft"))

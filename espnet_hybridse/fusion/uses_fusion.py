@@ -11,7 +11,6 @@ from torch import nn
 from espnet_hybridse.fusion.attention_block import GridTransformer
 from espnet_hybridse.fusion.banded_stem import BandDecoder, BandEncoder
 from espnet_hybridse.fusion.branches import (
-    PIECES_AT_ONCE,
     FrozenBranch,
     JointBranch,
     as_loader,
@@ -135,11 +134,6 @@ class USESFusion(TFGridNetV3):
     @property
     def num_spk(self) -> int:
         return 1
-
-    @property
-    def pieces_at_once(self) -> int:
-        """Pieces of a long recording enhanced together: what suits the generative branch."""
-        return PIECES_AT_ONCE if self.branches["gen"] else 1
 
     def decode_in(self, dtype: str) -> None:
         """Type of the generative branch's token decoding from now on."""

@@ -6,18 +6,21 @@ import torch
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 from torch import Tensor, nn
 
-from espnet_hybridse.generative.banded_refiner import BandedRefiner
 from espnet_hybridse.generative.decode_weights import DTYPES, StepWeights
 from espnet_hybridse.generative.decoding import Decoded, decode
-from espnet_hybridse.generative.refiner import Refiner
+from espnet_hybridse.generative.options import (
+    REFINER_FS,
+    LMOptions,
+    NoiseOptions,
+    PrefixOptions,
+    RefinerOptions,
+)
 from espnet_hybridse.generative.sampling import Sampling
-from espnet_hybridse.generative.speech_prefix import SPEECH_FS, SpeechPrefix
-from espnet_hybridse.generative.token_lm import TokenLM, gold_tokens
+from espnet_hybridse.generative.speech_prefix import SpeechPrefix
+from espnet_hybridse.generative.token_lm import gold_tokens
 from espnet_hybridse.nn.batching import on_device, valid_mask
+from espnet_hybridse.nn.flat_options import flat_options
 from espnet_hybridse.nn.spectrum import WINDOW_MS, change_rate, rate_of
-
-REFINER_FS = SPEECH_FS
-"""Rate of the refiner, as in the paper (Hz)."""
 
 EPS = 1e-10
 
@@ -28,29 +31,12 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
     Works on the 40/20 ms spectrum of the degraded speech at its own rate. It is a TFGridNetV3 by
     name only: stock ESPnet passes `fs` to encoder and decoder for instances of that class.
 
+    In a configuration, and as keyword arguments, the options of all groups stand side by side.
+
     Args:
         input_dim: not used; ESPnet passes the encoder's output size.
-        semantic: "wavlm" (paper), "s3prl" or "whisper".
-        semantic_conf: `model`, `layer` and `upstream` of SemanticEncoder; `layer: learned` learns
-            a softmax mix of all hidden states.
-        feature_cache, feature_cache_gb: folder that keeps the encoder's features of training and
-            validation, and what it may hold; see FeatureCache. Not read in inference.
-        vocab_size: number of tokens (paper: 1024).
-        use_tokens: False leaves out the LM: the refiner attends to the adapter's output.
-        lm_layers, lm_dim, lm_heads, lm_ffn, lm_dropout, lm_positions: see TokenLM
-            (paper: 12 layers of 512).
-        channels, downs, blocks, hidden, heads, bidirectional, compression, mask_limit, residual:
-            see Refiner.
-        bands: merge bins into bands, see BandedRefiner (our choice; the paper has none).
-        refiner_fs: 16000 as in the paper (nothing above 8 kHz comes out), or "native": the same
-            weights run over all bins of the input's rate.
-        state_noise: standard deviation, relative to the states' RMS, of noise on the states in
-            training, so that the refiner does not rely on gold tokens.
-        history_noise: share of history tokens replaced by random ones in training, against
-            errors that copy their predecessors.
-        free_running_prob: share of training batches whose history is decoded instead of gold.
-            Targets stay gold: tokens are bound to frames, so they stay right whatever came before.
-        temperature, top_k, top_p, seed: see Sampling; greedy by default.
+        prefix, lm, refiner, noise: see their classes.
+        sampling: see Sampling; greedy by default.
         decode_dtype: "float32", "bfloat16" or "int8" (CPU) for the steps of decoding in inference,
             which read all weights for every token; see StepWeights.
 
@@ -58,78 +44,32 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
         ValueError: an option outside its range.
     """
 
+    @flat_options
     def __init__(
         self,
         input_dim: int,
-        semantic: str = "wavlm",
-        semantic_conf: dict | None = None,
-        vocab_size: int = 1024,
-        use_tokens: bool = True,
-        lm_layers: int = 12,
-        lm_dim: int = 512,
-        lm_heads: int = 8,
-        lm_ffn: int = 2048,
-        lm_dropout: float = 0.1,
-        lm_positions: str = "aligned",
-        channels: int = 64,
-        downs: int = 3,
-        blocks: int = 4,
-        hidden: int = 128,
-        heads: int = 4,
-        bidirectional: bool = False,
-        compression: float = 0.3,
-        mask_limit: float = 3.0,
-        residual: bool = False,
-        bands: bool = False,
-        refiner_fs: int | str = REFINER_FS,
-        state_noise: float = 0.0,
-        history_noise: float = 0.0,
-        free_running_prob: float = 0.0,
-        temperature: float = 0.0,
-        top_k: int = 0,
-        top_p: float = 1.0,
-        seed: int = 0,
+        prefix: PrefixOptions,
+        lm: LMOptions,
+        refiner: RefinerOptions,
+        noise: NoiseOptions,
+        sampling: Sampling,
         decode_dtype: str = "float32",
-        feature_cache: str | None = None,
-        feature_cache_gb: float = 50.0,
     ):
         nn.Module.__init__(self)
-        if str(refiner_fs) not in ("16000", "native"):
-            raise ValueError(f"refiner_fs={refiner_fs!r} is not 16000 or 'native'")
-        for name, share in (
-            ("history_noise", history_noise),
-            ("free_running_prob", free_running_prob),
-        ):
-            if not 0.0 <= share <= 1.0:
-                raise ValueError(f"{name}={share} must lie in [0, 1]")
-        self.native = str(refiner_fs) == "native"
-        self.state_noise, self.history_noise = state_noise, history_noise
-        self.free_running_prob = free_running_prob
-        self.sampling = Sampling(temperature, top_k, top_p, seed)
+        self.native = str(refiner.refiner_fs) == "native"
+        self.noise, self.sampling = noise, sampling
         self.decode_in(decode_dtype)
-
-        self.make_prefix(semantic, semantic_conf, lm_dim, feature_cache, feature_cache_gb)
-        self.lm = (
-            TokenLM(vocab_size, lm_layers, lm_dim, lm_heads, lm_ffn, lm_dropout, lm_positions)
-            if use_tokens
-            else None
+        self.make_prefix(
+            prefix.semantic,
+            prefix.semantic_conf,
+            lm.lm_dim,
+            prefix.feature_cache,
+            prefix.feature_cache_gb,
         )
-        self.refiner = (BandedRefiner if bands else Refiner)(
-            lm_dim,
-            channels,
-            downs,
-            blocks,
-            hidden,
-            heads,
-            bidirectional,
-            compression,
-            mask_limit,
-            residual,
-        )
+        self.lm = lm.build()
+        self.refiner = refiner.build(lm.lm_dim)
 
     lengths_on_cpu = True
-    pieces_at_once = 8
-    """Pieces of a long recording decoded together: the LM reads its weights once for all."""
 
     @property
     def num_spk(self) -> int:
@@ -192,9 +132,9 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
         free = decoded is not None and not self.training
         if self.training and decoded is not None:
             history = decoded.tokens
-        if self.training and self.history_noise:
+        if self.training and self.noise.history_noise:
             random = torch.randint_like(history, self.lm.vocab_size)
-            chosen = torch.rand(history.shape, device=history.device) < self.history_noise
+            chosen = torch.rand(history.shape, device=history.device) < self.noise.history_noise
             history = torch.where(chosen, random, history)
         logits, states = self.lm(prefix, nlens, history)
         if targets is not None:
@@ -237,13 +177,13 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
     def _decodes(self, targets: Tensor | None, additional: dict) -> bool:
         if targets is None or additional.get("free_running"):
             return True
-        return self.training and float(torch.rand(())) < self.free_running_prob
+        return self.training and float(torch.rand(())) < self.noise.free_running_prob
 
     def _noisy(self, states: Tensor) -> Tensor:
-        if not (self.training and self.state_noise):
+        if not (self.training and self.noise.state_noise):
             return states
         level = states.detach().square().mean(-1, keepdim=True).sqrt()
-        return states + self.state_noise * level * torch.randn_like(states)
+        return states + self.noise.state_noise * level * torch.randn_like(states)
 
 
 def _accuracy(tokens: Tensor, targets: Tensor, nlens: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from espnet_hybridse.generative.llama import EPS
 from espnet_hybridse.generative.token_lm import TokenLM
 
 DTYPES = ("float32", "bfloat16", "int8")
@@ -95,8 +96,8 @@ class StepWeights:
             raise ValueError(f"decode_dtype={dtype!r} is not one of {', '.join(DTYPES)}")
         if dtype == "int8" and lm.bos.is_cuda:
             raise ValueError("decode_dtype='int8' runs on CPU only; on a GPU take 'bfloat16'")
-        self.vocab_size, self.ffn = lm.vocab_size, lm.llama.config.intermediate_size
-        self.key, self.heads = _key(lm), lm.llama.config.num_attention_heads
+        self.vocab_size, self.ffn = lm.vocab_size, lm.llama.ffn
+        self.key, self.heads = _key(lm), lm.llama.heads
         self.dtype = torch.bfloat16 if dtype == "bfloat16" else torch.float32
         # Keys and values weigh as much as int8 weights once they are a few hundred, so they are
         # halved there too.
@@ -109,7 +110,7 @@ class StepWeights:
             self.norm = (lm.llama.norm.weight * lm.dim**0.5).to(self.dtype)
             self.head = fuse(lm.head.weight.to(self.dtype))
         self.recorded: dict[Hashable, Any] = {}
-        self.eps = lm.llama.norm.variance_epsilon
+        self.eps = EPS
         read = [p for p in lm.llama.layers.parameters() if p.dim() > 1]
         self._numbers = sum(p.numel() for p in (*read, lm.head.weight))
         self._width = 1 if dtype == "int8" else self.dtype.itemsize

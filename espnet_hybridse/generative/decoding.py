@@ -103,7 +103,7 @@ class _Stepper:
     ):
         batch, self.filled, self.steps, _ = shape
         self.weights, self.sampling, self.static = weights, sampling, static
-        self.heads = lm.llama.config.num_attention_heads
+        self.heads = lm.llama.heads
         device, dtype, dim = lm.bos.device, weights.dtype, lm.dim
         slots = self.filled + self.steps
         size = (len(weights.layers), 2, batch, self.heads, slots, dim // self.heads)
@@ -249,21 +249,16 @@ class _Buffers:
 
 def _turns(lm: TokenLM, positions: Tensor) -> Tensor:
     """(N, B, 3, 1, d / 2) complex: what turns query and key at each step, and 1 for the value."""
-    cos, sin = lm.llama.rotary_emb(lm.bos.float(), positions)
-    turn = torch.complex(cos, sin)[..., : cos.size(-1) // 2].transpose(0, 1)
+    turn = torch.complex(*lm.llama.rotation(positions)).transpose(0, 1)
     return torch.stack([turn, turn, torch.ones_like(turn)], 2)[:, :, :, None]
 
 
 def _prefix_cache(lm: TokenLM, prefix: Tensor, plens: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Keys and values (B, heads, P, H / heads) of every layer."""
     frames = prefix.size(1)
-    cache = lm.llama(
-        inputs_embeds=lm.embed_prefix(prefix),
-        attention_mask=lm.mask(plens, frames, 0),
-        position_ids=lm.positions_of(plens, frames, 0),
-        use_cache=True,
-    ).past_key_values
-    return [(paired(layer.keys), layer.values) for layer in cache.layers]
+    mask, positions = lm.mask(plens, frames, 0), lm.positions_of(plens, frames, 0)
+    _, kept = lm.llama(lm.embed_prefix(prefix), mask, positions)
+    return [(paired(keys), values) for keys, values in kept]
 
 
 def _visible(plens: Tensor, frames: int, steps: int) -> Tensor:

@@ -2,8 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaModel
 
+from espnet_hybridse.generative.llama import Llama
 from espnet_hybridse.nn.batching import on_device, valid_mask
 
 POSITIONS = ("aligned", "sequential")
@@ -44,23 +44,7 @@ class TokenLM(nn.Module):
         if positions not in POSITIONS:
             raise ValueError(f"lm_positions={positions!r} is not one of {', '.join(POSITIONS)}")
         self.vocab_size, self.positions = vocab_size, positions
-        self.llama = LlamaModel(
-            LlamaConfig(
-                vocab_size=vocab_size,
-                hidden_size=dim,
-                intermediate_size=ffn,
-                num_hidden_layers=layers,
-                num_attention_heads=heads,
-                num_key_value_heads=heads,
-                max_position_embeddings=8192,
-                attention_dropout=dropout,
-                use_cache=False,
-                pad_token_id=None,
-                bos_token_id=None,
-                eos_token_id=None,
-                attn_implementation="sdpa",
-            )
-        )
+        self.llama = Llama(vocab_size, layers, dim, heads, ffn, dropout)
         self.dropout = nn.Dropout(dropout)
         self.bos = nn.Parameter(0.02 * torch.randn(dim))
         # Tells prefix from token vectors: with aligned positions nothing else does.
@@ -95,12 +79,11 @@ class TokenLM(nn.Module):
         """
         plens = on_device(plens, prefix.device)
         inputs = torch.cat([self.embed_prefix(prefix), self.embed_history(tokens)], dim=1)
-        hidden = self.llama(
-            inputs_embeds=self.dropout(inputs),
-            attention_mask=self.mask(plens, prefix.size(1), tokens.size(1)),
-            position_ids=self.positions_of(plens, prefix.size(1), tokens.size(1)),
-            use_cache=False,
-        ).last_hidden_state
+        hidden, _ = self.llama(
+            self.dropout(inputs),
+            self.mask(plens, prefix.size(1), tokens.size(1)),
+            self.positions_of(plens, prefix.size(1), tokens.size(1)),
+        )
         states = hidden[:, prefix.size(1) :]
         return self.head(states), states
 
@@ -116,11 +99,7 @@ class TokenLM(nn.Module):
 
     @staticmethod
     def mask(plens: Tensor, p: int, n: int) -> Tensor:
-        """(B, 1, P + N, P + N), True where a row may look: causal, without prefix padding.
-
-        Always handed over whole: from position ids that start anew transformers would infer
-        packed sequences and cut the tokens off from their prefix.
-        """
+        """(B, 1, P + N, P + N), True where a row may look: causal, without prefix padding."""
         index = torch.arange(p + n, device=plens.device)
         causal = index[None, :] <= index[:, None]
         valid = (index < plens[:, None]) | (index >= p)

@@ -1,14 +1,14 @@
 """Enhancement of waveforms of any rate and length with a trained model."""
 
-from math import inf
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 
 from espnet_hybridse.fileio.audio import RATES, nearest_rate
 from espnet_hybridse.inference.network import Network
+from espnet_hybridse.inference.options import Options, piece_of
 from espnet_hybridse.inference.shared_gain import apply_gain, reference
 from espnet_hybridse.inference.stream import (
     Counted,
@@ -37,67 +37,37 @@ class Enhancer:
     Args:
         loaded: the model and its configuration.
         device: torch device.
-        segment_s: longest piece processed at once, in seconds; longer audio is cut into
-            overlapping pieces that are cross-faded, so memory does not grow with its length.
-        overlap_s: length of their cross-fade in seconds.
-        lookahead_s: seconds that a piece hears beyond each end of its cross-fades without writing
-            them; neighbours share overlap_s + 2 * lookahead_s, at most half of `segment_s`.
-        batch: pieces or files processed at once; memory grows with it. None takes 1 for
-            the discriminative branch and 8 where tokens are decoded: the language model reads its
-            weights once for all of them. Halved where memory runs out.
-        decode_dtype: "float32", "bfloat16" or "int8" for the token decoding of the generative
-            branch, instead of the configured type; int8 is the fastest on CPU.
-        safety: 0 to 1, of a hybrid: how far its output moves to `safety_to` where its branches
-            contradict each other. None keeps what is configured.
-        safety_to: "disc" or "noisy".
-        dtype: "float32", "bfloat16" or "auto" for the networks, see :class:`Network`.
-        mix: 0 to 1: share of the enhanced signal in the result, the rest is the input.
-        shared_mask: of several channels, enhance one average and give all of them its gain, which
-            keeps level and phase between them; else each channel is enhanced by itself.
+        options: everything else; None takes the defaults.
+        given: single options of :class:`Options` instead, as in `segment_s=5.0`.
 
     Raises:
-        ValueError: batch < 1, a type that is not known, a model that decodes nothing, a `mix` out
-            of its range, a segment that is not positive or whose half is less than neighbours
-            share, a `safety` out of its range or for a model that is no hybrid.
+        ValueError: as of :class:`Options`; or a `decode_dtype` for a model that decodes nothing, a
+            `safety` out of its range or for a model that is no hybrid.
+        TypeError: a name that is no option.
     """
 
     def __init__(
         self,
         loaded: LoadedModel,
         device: str = "cpu",
-        segment_s: float = 10.0,
-        overlap_s: float = 1.0,
-        lookahead_s: float = 0.0,
-        batch: Optional[int] = None,
-        decode_dtype: Optional[str] = None,
-        safety: Optional[float] = None,
-        safety_to: str = "disc",
-        dtype: Optional[str] = None,
-        mix: float = 1.0,
-        shared_mask: bool = False,
+        options: Optional[Options] = None,
+        **given: Any,
     ):
-        if not 0.0 <= mix <= 1.0:
-            raise ValueError(f"mix={mix} must lie in [0, 1]: 0 is the input, 1 the enhanced signal")
-        shared_s = overlap_s + 2 * lookahead_s
-        # Written such that NaN fails, too.
-        fits = 0.1 <= segment_s < inf and 0 <= shared_s <= segment_s / 2
-        if not fits or min(overlap_s, lookahead_s) < 0:
-            raise ValueError(
-                f"segment_s={segment_s}, overlap_s={overlap_s}, lookahead_s={lookahead_s}: a "
-                "segment has at least 0.1 s, and overlap + 2 x lookahead is at most half of it"
-            )
-        self.network = Network(loaded, device, batch, dtype, decode_dtype)
-        self.segment_s, self.overlap_s, self.lookahead_s = segment_s, overlap_s, lookahead_s
-        self.mix, self.shared_mask = mix, shared_mask
-        if safety is not None:
-            self._hybrid("safety").set_safety(safety, safety_to)
+        self.options = options = options or Options.of(given)
+        piece_s = piece_of(loaded.config) if options.segment_s is None else options.segment_s
+        self.segment_s, self.overlap_s, self.lookahead_s = options.seconds(piece_s)
+        self.network = Network(loaded, device, options)
+        if options.safety is not None:
+            self._hybrid("safety").set_safety(options.safety, options.safety_to)
 
     @classmethod
     def from_pretrained(
         cls,
         source: Union[ModelFiles, str, Path, None] = None,
         branch: Optional[str] = None,
-        **kwargs,
+        device: str = "cpu",
+        options: Optional[Options] = None,
+        **given: Any,
     ) -> "Enhancer":
         """Load a trained model.
 
@@ -106,9 +76,9 @@ class Enhancer:
                 `espnet2.bin.pack`, or the id OWNER/NAME of a model hub; None takes the model that
                 comes with a checkout of the repository.
             branch: "hybrid", "disc" or "gen" of a model that has several; None takes the hybrid.
-            kwargs: as the constructor's.
+            device, options, given: as the constructor's.
         """
-        return cls(load_model(find_model(source, branch), find_class), **kwargs)
+        return cls(load_model(find_model(source, branch), find_class), device, options, **given)
 
     @property
     def loaded(self) -> LoadedModel:
@@ -200,7 +170,7 @@ class Enhancer:
         waiting: List[Tuple[int, np.ndarray]] = []
         for start, piece, last in cut_pieces(blocks, segment, shared):
             waiting.append((start, piece))
-            rows = 1 if self.shared_mask else len(piece)
+            rows = 1 if self.options.shared_mask else len(piece)
             if not last and len(waiting) * rows < self.batch:
                 continue
             if last:
@@ -212,7 +182,7 @@ class Enhancer:
 
     def _pieces(self, pieces: List[np.ndarray], fs: int) -> List[np.ndarray]:
         """Enhance pieces (C, T) of one length."""
-        if self.shared_mask and len(pieces[0]) > 1:
+        if self.options.shared_mask and len(pieces[0]) > 1:
             average = [reference(piece) for piece in pieces]
             enhanced = self.network(average, fs)
             done = [
@@ -225,9 +195,9 @@ class Enhancer:
         return self._mixed(pieces, done)
 
     def _mixed(self, dry: List[np.ndarray], wet: List[np.ndarray]) -> List[np.ndarray]:
-        if self.mix == 1.0:
+        if self.options.mix == 1.0:
             return wet
-        return [a + np.float32(self.mix) * (b - a) for a, b in zip(dry, wet, strict=True)]
+        return [a + np.float32(self.options.mix) * (b - a) for a, b in zip(dry, wet, strict=True)]
 
     @torch.no_grad()
     def branches(self, wav: Wav, fs: int) -> Dict[str, Wav]:
@@ -266,7 +236,7 @@ class Enhancer:
 
     def _hybrid(self, what: str) -> torch.nn.Module:
         if not hasattr(self.model.separator, "set_safety"):
-            raise ValueError(f"{what}: this model ({self.loaded.branch.name}) is no hybrid")
+            raise ValueError(f"{what}: this model ({self.loaded.branch}) is no hybrid")
         return self.model.separator
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
 
+import torch
 from torch import Tensor, nn
 
 from espnet_hybridse.model.files import ModelFiles, check_keys
@@ -75,16 +76,87 @@ def build_parts(
     return encoder, separator, decoder
 
 
+def own_rate(config: Mapping, encoder: nn.Module, separator: nn.Module) -> int | None:
+    """Return the only rate in Hz that a separator works at; None where it takes any.
+
+    Layers of most separators have as many inputs as their encoder gives bins at one rate.
+    """
+    if any(cls.__name__ in TAKES_FS for cls in type(separator).__mro__):
+        return None
+    if (config.get("model_conf") or {}).get("always_forward_in_48k"):
+        return 48000
+    return getattr(encoder, "default_fs", None)
+
+
+def enhanced(
+    model: nn.Module, wave: Tensor, lengths: Tensor, additional: dict | None, fs: int | None
+) -> tuple[list[Tensor], Tensor, list[Tensor], dict]:
+    """Run the parts of a model one after the other, at its own rate if it has one.
+
+    Args:
+        model: has `encoder`, `separator`, `decoder` and `own_fs`, see :func:`own_rate`.
+        wave: (B, T) at `fs` Hz.
+        lengths: (B,) samples, on any device.
+        additional: for the separator.
+        fs: rate in Hz; None stands for the one that the model was made for.
+
+    Returns:
+        [(B, T)] enhanced, its input and output spectra, and what else the separator gives.
+    """
+    if None not in (fs, model.own_fs) and fs != model.own_fs:
+        inside = -(-lengths * model.own_fs // fs)
+        moved = resampled(wave, fs, model.own_fs)
+        waves, *more = enhanced(model, moved, inside, additional, model.own_fs)
+        return [resampled(part, model.own_fs, fs)[:, : wave.shape[1]] for part in waves], *more
+    if not getattr(model.encoder, "lengths_on_cpu", False):
+        lengths = lengths.to(wave.device)
+    mixed, frames = model.encoder(wave, lengths, fs=fs)
+    if not getattr(model.separator, "lengths_on_cpu", False):
+        frames = frames.to(wave.device)
+    separated, _, others = model.separator(mixed, frames, additional)
+    waves = [model.decoder(spectrum, lengths, fs=fs)[0] for spectrum in separated]
+    return waves, mixed, separated, others
+
+
+def resampled(wave: Tensor, fs: int, target_fs: int) -> Tensor:
+    """Return (B, T) at another rate, band-limited to 94 % of the lower one; with gradients."""
+    from torchaudio.functional import resample
+
+    return resample(
+        wave,
+        fs,
+        target_fs,
+        lowpass_filter_width=64,
+        rolloff=0.9475937167399596,
+        resampling_method="sinc_interp_kaiser",
+        beta=14.769656459379492,
+    )
+
+
 class SpeechModel(nn.Module):
     """Encoder, separator and decoder, without the losses that trained them.
 
     Parameters have the names, and :meth:`forward_enhance` the arguments and results, of
     `espnet2.enh.espnet_model.ESPnetEnhancementModel`.
+
+    Args:
+        encoder, separator, decoder: the parts.
+        own_fs: the only rate in Hz that they work at, see :func:`own_rate`.
+        normalise: bring every waveform to a standard deviation of 1 and back, as models that were
+            trained with ESPnet's `normalize_variance` expect.
     """
 
-    def __init__(self, encoder: nn.Module, separator: nn.Module, decoder: nn.Module):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        separator: nn.Module,
+        decoder: nn.Module,
+        own_fs: int | None = None,
+        normalise: bool = False,
+    ):
         super().__init__()
         self.encoder, self.separator, self.decoder = encoder, separator, decoder
+        self.own_fs, self.normalise = own_fs, normalise
 
     def forward_enhance(
         self,
@@ -104,10 +176,20 @@ class SpeechModel(nn.Module):
         Returns:
             [(B, T)] enhanced, its input and output spectra, and what else the separator gives.
         """
-        mixed, lengths = self.encoder(speech_mix, speech_lengths, fs=fs)
-        separated, _, others = self.separator(mixed, lengths, additional)
-        waves = [self.decoder(spectrum, speech_lengths, fs=fs)[0] for spectrum in separated]
-        return waves, mixed, separated, others
+        if not self.normalise:
+            return enhanced(self, speech_mix, speech_lengths, additional, fs)
+        level = deviation(speech_mix, speech_lengths)
+        waves, *more = enhanced(self, speech_mix / level, speech_lengths, additional, fs)
+        return [wave * level for wave in waves], *more
+
+
+def deviation(wave: Tensor, lengths: Tensor) -> Tensor:
+    """Return the standard deviation (B, 1) of the valid samples of (B, T); 1 in silence."""
+    valid = torch.arange(wave.shape[1], device=wave.device) < lengths.to(wave.device)[:, None]
+    count = valid.sum(1, keepdim=True)
+    mean = (wave * valid).sum(1, keepdim=True) / count
+    power = ((wave - mean) * valid).square().sum(1, keepdim=True) / (count - 1).clamp_min(1)
+    return torch.where(power > 0, power, 1.0).sqrt()
 
 
 def build_model(files: ModelFiles, config: Mapping, find_class: FindClass) -> SpeechModel:
@@ -126,7 +208,10 @@ def build_model(files: ModelFiles, config: Mapping, find_class: FindClass) -> Sp
     # ESPnet writes null where nothing was given.
     given.update({key: given[key] or {} for key in BUILT_FROM if key.endswith("_conf")})
     try:
-        parts = build_parts(given, find_class)
+        encoder, separator, decoder = build_parts(given, find_class)
     except (TypeError, KeyError) as error:
         raise ValueError(f"{files.config_file}: builds no model ({error})") from error
-    return SpeechModel(*parts)
+    model_conf = config.get("model_conf") or {}
+    normalise = any(model_conf.get(f"normalize_variance{end}") for end in ("", "_per_ch"))
+    own_fs = own_rate(config, encoder, separator)
+    return SpeechModel(encoder, separator, decoder, own_fs, normalise)

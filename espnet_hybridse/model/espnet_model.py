@@ -4,8 +4,6 @@ import argparse
 from collections.abc import Sequence
 
 import torch
-from espnet2.enh.decoder.stft_decoder import STFTDecoder
-from espnet2.enh.encoder.stft_encoder import STFTEncoder
 from espnet2.enh.espnet_model import ESPnetEnhancementModel
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 from espnet2.enh.loss.wrappers.abs_wrapper import AbsLossWrapper
@@ -13,8 +11,7 @@ from espnet2.torch_utils.initialize import initialize
 
 from espnet_hybridse.losses.batch_info import BatchInfo
 from espnet_hybridse.losses.token_nll import TokenNLL
-from espnet_hybridse.model.build import FindClass, build_parts
-from espnet_hybridse.nn.spectrum import overlapped
+from espnet_hybridse.model.build import FindClass, build_parts, enhanced, own_rate
 
 EXTRA_STREAMS = ("tokens", "tokens_lengths", "speech_disc", "speech_gen")
 Lengths = torch.Tensor | Sequence[int]
@@ -34,6 +31,11 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
         waveforms = [w for w in loss_wrappers if w not in tokens]
         super().__init__(*args, loss_wrappers=waveforms, **kwargs)
         self.token_wrappers = tokens
+        self.own_fs = own_rate(
+            {"model_conf": {"always_forward_in_48k": self.always_forward_in_48k}},
+            self.encoder,
+            self.separator,
+        )
         if self.normalize_variance or self.normalize_variance_per_ch:
             raise ValueError(
                 "normalize_variance=true divides by silence and counts padding; "
@@ -109,6 +111,13 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
         on spectra.
         """
         if not all(isinstance(w.criterion, TimeDomainLoss) for w in self.loss_wrappers):
+            if self.own_fs not in (None, fs):
+                names = [w.criterion.name for w in self.loss_wrappers]
+                raise ValueError(
+                    f"{type(self.separator).__name__} works at {self.own_fs} Hz only, and of its "
+                    f"criterions {', '.join(names)} one compares spectra: with data at {fs} Hz "
+                    "take criterions of waveforms, or a separator of all rates (tfgridnet_sfi)"
+                )
             loss, stats, *_ = self.forward_loss(
                 enhanced, lengths, feature_mix, feature_pre, others, [ref], fs=fs
             )
@@ -125,44 +134,8 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
         return loss, stats
 
     def forward_enhance(self, speech_mix, speech_lengths, additional=None, fs=None):
-        """As ESPnet's, but an STFT of utterances of one length is neither masked nor waited for."""
-        lengths = on_cpu(speech_lengths)
-        if isinstance(self.encoder, STFTEncoder):
-            feature_mix = self.encoder(speech_mix, None, fs=fs)[0]
-            flens = self._frames(lengths, fs)
-            if int(flens.min()) < feature_mix.shape[1]:
-                valid = torch.arange(feature_mix.shape[1]) < flens[:, None]
-                feature_mix = feature_mix * valid.to(speech_mix.device)[..., None]
-        else:
-            feature_mix, flens = self.encoder(speech_mix, lengths.to(speech_mix.device), fs=fs)
-        if not getattr(self.separator, "lengths_on_cpu", False):
-            flens = flens.to(speech_mix.device)
-        feature_pre, flens, others = self.separator(feature_mix, flens, additional)
-        speech_pre = [self._decode(part, lengths, fs) for part in feature_pre]
-        return speech_pre, feature_mix, feature_pre, others
-
-    def _decode(self, spectrum, lengths: torch.Tensor, fs: int | None) -> torch.Tensor:
-        """The decoder's waveform; that of a plain inverse STFT without waiting for the GPU."""
-        decoder = self.decoder
-        plain = isinstance(decoder, STFTDecoder) and torch.is_tensor(spectrum)
-        if not plain or decoder.spec_transform_type not in (None, "none"):
-            return decoder(spectrum, lengths, fs=fs)[0]
-        transform = decoder.stft
-        if decoder.win_length != decoder.n_fft or transform.normalized or not transform.onesided:
-            return decoder(spectrum, lengths, fs=fs)[0]
-        scale = (fs or decoder.default_fs, decoder.default_fs)
-        size, hop = (n * scale[0] // scale[1] for n in (decoder.n_fft, decoder.hop_length))
-        kind = getattr(torch, f"{decoder.window}_window")
-        window = kind(size, dtype=spectrum.real.dtype, device=spectrum.device)
-        return overlapped(spectrum, hop, window, int(lengths.max()), transform.center)
-
-    def _frames(self, lengths: torch.Tensor, fs: int | None) -> torch.Tensor:
-        """Valid frames (B,) of the STFT encoder, whose window is fixed in seconds."""
-        encoder = self.encoder
-        scale = (fs or encoder.default_fs, encoder.default_fs)
-        n_fft, hop = (size * scale[0] // scale[1] for size in (encoder.n_fft, encoder.hop_length))
-        margin = 2 * (n_fft // 2) if encoder.center else 0
-        return (lengths + margin - n_fft) // hop + 1
+        """As ESPnet's; lengths stay on the CPU, and a separator of one rate runs at that."""
+        return enhanced(self, speech_mix, on_cpu(speech_lengths), additional, fs)
 
 
 def on_cpu(lengths: Lengths) -> torch.Tensor:

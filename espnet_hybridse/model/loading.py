@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from espnet_hybridse.model.branch import Branch, branch_of
+from espnet_hybridse.model.branch import branch_of
 from espnet_hybridse.model.build import FindClass, build_model, espnet_class
 from espnet_hybridse.model.files import ModelFiles, check_hashes
 
@@ -23,9 +23,9 @@ class LoadedModel:
     loader: "ModelLoader | None" = None
 
     @property
-    def branch(self) -> Branch:
-        """Return which of the three networks it is."""
-        return branch_of(self.config.get("separator", ""))
+    def branch(self) -> str:
+        """Return which of the three networks it is: disc, gen or hybrid."""
+        return branch_of(self.config.get("separator", "")).name
 
 
 @dataclass(frozen=True)

