@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import sys
+import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -17,10 +18,16 @@ from espnet_hybridse.fileio.decode import is_there
 from espnet_hybridse.fileio.formats import WRITTEN_SUFFIXES, keeps_length, shown
 from espnet_hybridse.fusion.safety import FALLBACKS
 from espnet_hybridse.generative.decode_weights import DTYPES as DECODE_DTYPES
-from espnet_hybridse.inference.files.jobs import Job, plan_jobs, write_scp
+from espnet_hybridse.inference.enhancer import Enhancer
+from espnet_hybridse.inference.files.jobs import Job, plan_jobs, with_noise, write_scp
+from espnet_hybridse.inference.files.live import LiveInput, live_format, send
 from espnet_hybridse.inference.files.many_files import Summary, enhance_files
 from espnet_hybridse.inference.files.one_file import Result
+from espnet_hybridse.inference.files.output import PEAKS, Output
+from espnet_hybridse.inference.files.record import NAME as RECORD
+from espnet_hybridse.inference.files.record import read_record, table
 from espnet_hybridse.inference.files.resume import identity_of, resumed
+from espnet_hybridse.inference.gate import GATES
 from espnet_hybridse.inference.options import DTYPES
 from espnet_hybridse.model.branch import BRANCHES
 from espnet_hybridse.model.find import find_model
@@ -37,11 +44,15 @@ DEFAULTS = {
     "branch": None,
     "dtype": None,
     "mix": 1.0,
+    "attn_limit_db": None,
+    "gate": "auto",
     "segment": None,
     "overlap": None,
     "lookahead": 0.0,
     "shared_mask": False,
     "subtype": None,
+    "peaks": "clip",
+    "loudness": None,
 }
 """Options that change the output: others make what is there stale."""
 
@@ -94,6 +105,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mix", type=float, default=1.0, help="0 to 1: share of the enhanced signal"
     )
     parser.add_argument(
+        "--attn_limit_db",
+        type=float,
+        help="most that anything is taken down by, in dB; else no limit",
+    )
+    parser.add_argument(
+        "--gate",
+        choices=GATES,
+        default="auto",
+        help="auto: each file takes as much of the enhancement as its measures ask for, clean "
+        "speech none; off: all of it",
+    )
+    parser.add_argument(
         "--safety",
         type=float,
         help="0 to 1, of a hybrid: fall back where its branches contradict each other",
@@ -105,8 +128,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--suffix", choices=WRITTEN_SUFFIXES, help="ending of the results; else the sources'"
     )
     parser.add_argument("--subtype", help="sample format, as PCM_16; else the sources'")
+    parser.add_argument(
+        "--peaks",
+        choices=PEAKS,
+        default="clip",
+        help="above full scale: clip and count, or scale the whole file down",
+    )
+    parser.add_argument(
+        "--loudness",
+        type=loudness,
+        metavar="LUFS|keep",
+        help="loudness of each result (ITU-R BS.1770), such as -23, or the source's; else as it is",
+    )
+    parser.add_argument(
+        "--noise_out",
+        type=Path,
+        metavar="OUT",
+        help="file or folder for what was taken away",
+    )
     parser.add_argument("--max_utts", type=int, help="only the first so many files")
     parser.add_argument("--json", action="store_true", help="a JSON line per file, then a summary")
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="a table of the files: gain, gate, clipped samples, seconds without speech",
+    )
     parser.add_argument("--strict", action="store_true", help="exit 3 if a file was quarantined")
     again = parser.add_mutually_exclusive_group()
     again.add_argument(
@@ -115,6 +161,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     again.add_argument(
         "--overwrite", action="store_true", help="enhance again what is there already"
     )
+
+
+def loudness(text: str) -> float | str:
+    """`--loudness`."""
+    if text == "keep":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected LUFS, such as -23, or keep") from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -139,6 +195,7 @@ def checked_run(args: argparse.Namespace) -> int:
             f"--subtype {args.subtype} fills a file up to a whole block; take PCM_16 or another"
         )
     args.cpu_fallback = args.device == "auto"
+    args.output = Output(args.subtype and args.subtype.upper(), args.peaks, args.loudness)
     args.device = device_of(args.device)
     args.model = find_model(args.model, args.branch)
     weights = args.model.all_weights()
@@ -147,6 +204,8 @@ def checked_run(args: argparse.Namespace) -> int:
         if STANDARD in (*args.sources, args.out):
             if several:
                 raise ValueError("- stands for one file; name no other IN beside it")
+            if first == args.out and not (args.output.twice or args.noise_out or args.suffix):
+                return enhance_live(args)
             with from_input(first) as source, to_output(source, args) as out:
                 return enhance_one(args, plan_jobs(source, out, suffix=args.suffix)[0])
         if args.out.resolve() in [source.resolve() for source in args.sources]:
@@ -155,6 +214,8 @@ def checked_run(args: argparse.Namespace) -> int:
             raise ValueError(f"{args.out}: a file; of several IN, OUT is the folder they go to")
         others: Counter = Counter()
         jobs = plan_jobs(args.sources, args.out, args.max_utts, args.suffix, others)
+        if args.noise_out is not None:
+            jobs = with_noise(jobs, args.out, args.noise_out)
         if not several and is_there(first) and first.suffix != ".scp":
             return enhance_one(args, jobs[0])
         return enhance_all(args, jobs, weights, others)
@@ -175,11 +236,17 @@ def enhance_all(
     with resumed(args.out, jobs, identity, args.overwrite) as since:
         log = args.out / "quarantine.tsv"
         report = partial(print_result, stream=args.messages) if args.json else None
-        options = {**options_of(args), "subtype": args.subtype, "report": report}
-        summary = enhance_files(args.model, jobs, nj=args.nj, log=log, since=since, **options)
+        options = {**options_of(args), "output": args.output, "report": report}
+        record = args.out / RECORD
+        summary = enhance_files(
+            args.model, jobs, nj=args.nj, log=log, record=record, since=since, **options
+        )
         summary.others = others
         if any(source.suffix == ".scp" for source in args.sources):
             write_scp(jobs, args.out / "spk1.scp")
+        if args.report:
+            rows = read_record(record)
+            print_table(args, [rows[shown(job.uid)] for job in jobs if shown(job.uid) in rows])
     print_summary(args, summary)
     if args.strict and summary.quarantined:
         return 3
@@ -190,15 +257,37 @@ def enhance_one(args: argparse.Namespace, job: Job) -> int:
     """One file is always enhanced anew, and what is wrong with it is printed."""
     results: List[Result] = []
     args.nj, log = 1, None
-    options = {**options_of(args), "subtype": args.subtype, "report": results.append}
+    options = {**options_of(args), "output": args.output, "report": results.append}
     summary = enhance_files(args.model, [job], log=log, resume=False, **options)
     [result] = results
     if args.json:
         print_result(result, args.messages)
     elif result.reason is not None:
         print(shown(f"{job.source}: {result.reason}"), file=args.messages)
+    if args.report:
+        print_table(args, [result.as_dict()])
     print_summary(args, summary)
     return 1 if result.reason else 0
+
+
+def enhance_live(args: argparse.Namespace) -> int:
+    """Standard input to standard output, the first sound after one segment."""
+    source = LiveInput(sys.stdin.buffer)
+    info, out = source.info, args.standard_output.buffer
+    container, subtype = live_format(info, args.output.subtype)
+    # One piece at a time: a batch would wait for more of them.
+    enhancer = Enhancer.from_pretrained(args.model, **{**options_of(args), "batch": 1})
+    start = time.monotonic()
+    written = send(out, enhancer.stream(source.blocks(), info.fs), info, container, subtype)
+    took, seconds = time.monotonic() - start, written / info.fs
+    rate = f", real-time factor {took / seconds:.3f}" if seconds else ""
+    print(f"-: {seconds:.2f} s enhanced{rate}", file=args.messages)
+    return 0 if written else 1
+
+
+def print_table(args: argparse.Namespace, rows: List[Dict[str, object]]) -> None:
+    """The record as `--report` shows it."""
+    print(table(rows).markdown(), file=args.messages)
 
 
 def print_result(result: Result, stream: TextIO) -> None:
@@ -222,6 +311,8 @@ def options_of(args: argparse.Namespace) -> Dict[str, object]:
         "safety_to",
         "dtype",
         "mix",
+        "attn_limit_db",
+        "gate",
         "shared_mask",
         "cpu_fallback",
     )

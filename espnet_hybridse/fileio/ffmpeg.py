@@ -1,6 +1,6 @@
 """Sound that libsndfile does not know, decoded by FFmpeg: m4a, webm, amr, the sound of video."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -23,6 +23,8 @@ class FfmpegDecoder:
     Args:
         source: opens the file.
         name: of a demuxer, for streams without a header; None finds it by the bytes.
+        options: FFmpeg's.
+        buffer_size: bytes that are asked for at once.
 
     Attributes:
         info: `frames` is a guess.
@@ -32,8 +34,15 @@ class FfmpegDecoder:
         BadAudio: no sound in it.
     """
 
-    def __init__(self, source: Callable[[], BinaryIO], name: str | None = None):
-        self._source, self._name = source, name
+    def __init__(
+        self,
+        source: Callable[[], BinaryIO],
+        name: str | None = None,
+        options: Mapping[str, str] | None = None,
+        buffer_size: int = 32768,
+    ):
+        self._source = source
+        self._how = {"format": name, "buffer_size": buffer_size, "options": dict(options or {})}
         self._open()
         frame = next(self._frames, None)
         if frame is None:
@@ -62,10 +71,10 @@ class FfmpegDecoder:
         self._file = self._source()
         try:
             try:
-                self._container = av.open(self._file, format=self._name)
+                self._container = av.open(self._file, **self._how)
             except UnicodeDecodeError:  # tags; newer releases replace what is no text
                 self._file.seek(0)
-                self._container = av.open(self._file, format=self._name, metadata_errors="replace")
+                self._container = av.open(self._file, metadata_errors="replace", **self._how)
         except BaseException:
             self._file.close()
             raise

@@ -48,6 +48,8 @@ FALLBACK_SUFFIX = ".flac"
 
 EXACT = ("PCM", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 """Beginnings of subtypes that hold every sample by itself."""
+UNBOUNDED = ("FLOAT", "DOUBLE")
+"""Subtypes whose samples may lie above 1."""
 COMPRESSED = {"VORBIS", "OPUS", "MPEG_LAYER_III", "ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"}
 """Subtypes of frames whose containers say how many samples are meant."""
 

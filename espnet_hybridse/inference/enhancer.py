@@ -7,6 +7,8 @@ import numpy as np
 import torch
 
 from espnet_hybridse.fileio.audio import RATES, nearest_rate
+from espnet_hybridse.inference.conditioning import Conditioning, RunningGate
+from espnet_hybridse.inference.gate import decide_whole
 from espnet_hybridse.inference.network import Network
 from espnet_hybridse.inference.options import Options, piece_of
 from espnet_hybridse.inference.shared_gain import apply_gain, reference
@@ -114,15 +116,18 @@ class Enhancer:
         rows = checked(wav)
         if not wav.size:
             return wav.copy()
-        done = np.concatenate(list(self.stream([rows], fs)), axis=-1)
+        done = np.concatenate(list(self.stream([rows], fs, self._share(rows, fs))), axis=-1)
         return done.reshape(wav.shape).astype(wav.dtype)
 
-    def many(self, wavs: Sequence[Wav], fs: int) -> List[Wav]:
+    def many(
+        self, wavs: Sequence[Wav], fs: int, shares: Optional[Sequence[float]] = None
+    ) -> List[Wav]:
         """Enhance several waveforms of one rate; the same as one by one, but faster.
 
         Args:
             wavs: as of a call, of any lengths.
             fs: their rate in Hz.
+            shares: of the enhanced signal in each; None leaves that to the gate.
         """
         size = round(self.segment_s * fs)
         short = [
@@ -131,19 +136,32 @@ class Enhancer:
             if isinstance(wav, np.ndarray) and wav.ndim == 1 and 0 < wav.size <= size
         ]
         together = short if fs in RATES else []
-        rows = [checked(wavs[index])[0] for index in together]
-        done = dict(zip(together, self._mixed(rows, self.network(rows, fs)), strict=True))
+        rows = [checked(wavs[index]) for index in together]
+        given = [None if shares is None else shares[index] for index in together]
+        taken = [self._share(row, fs, share) for row, share in zip(rows, given, strict=True)]
+        care = [Conditioning(fs, self.options.gate != "off") for _ in rows]
+        done = dict(zip(together, self._pieces(rows, fs, care, taken), strict=True))
         return [
-            done[index].astype(wav.dtype) if index in done else self(wav, fs)
+            done[index][0].astype(wav.dtype) if index in done else self(wav, fs)
             for index, wav in enumerate(wavs)
         ]
 
-    def stream(self, blocks: Iterable[np.ndarray], fs: int) -> Iterator[np.ndarray]:
+    def _share(self, rows: np.ndarray, fs: int, share: Optional[float] = None) -> float:
+        """Share of the enhanced signal in a recording (C, T)."""
+        if share is not None or self.options.gate == "off":
+            return 1.0 if share is None else share
+        return decide_whole(rows, fs).share
+
+    def stream(
+        self, blocks: Iterable[np.ndarray], fs: int, share: Optional[float] = None
+    ) -> Iterator[np.ndarray]:
         """Enhance audio of any length in constant memory, block by block.
 
         Args:
             blocks: (T_i,) or (C, T_i) floats of any sizes, read when needed.
             fs: their rate in Hz.
+            share: of the enhanced signal, 0 to 1, where the gate has heard the whole before; None
+                lets it decide by what was heard so far.
 
         Yields:
             Blocks of the same number of axes, together as long as the input. The first comes
@@ -155,14 +173,18 @@ class Enhancer:
         flat: List[bool] = []
         counted = Counted(checked_blocks(blocks, flat))
         model_fs = nearest_rate(fs)
-        inner = resample_blocks(counted, fs, model_fs)
-        outer = resample_blocks(self._segments(inner, model_fs), model_fs, fs)
+        gate = RunningGate(counted, fs, 1.0 if self.options.gate == "off" else share)
+        inner = resample_blocks(gate, fs, model_fs)
+        outer = resample_blocks(self._segments(inner, model_fs, gate), model_fs, fs)
         for block in exact_length(outer, counted):
             if block.shape[1]:
                 yield block[0] if flat[0] else block
 
-    def _segments(self, blocks: Iterable[np.ndarray], fs: int) -> Iterator[np.ndarray]:
+    def _segments(
+        self, blocks: Iterable[np.ndarray], fs: int, gate: RunningGate
+    ) -> Iterator[np.ndarray]:
         """(C, T_i) blocks at a rate of the model -> finished (C, T_i) blocks."""
+        care = Conditioning(fs, self.options.gate != "off")
         segment, overlap = round(self.segment_s * fs), round(self.overlap_s * fs)
         # CrossFade fades in the middle of what is shared; the rest of it is heard alone.
         shared = min(overlap + 2 * round(self.lookahead_s * fs), segment // 2)
@@ -175,29 +197,43 @@ class Enhancer:
                 continue
             if last:
                 joined.length = start + piece.shape[1]
-            done = self._pieces([piece for _, piece in waiting], fs)
+            count = len(waiting)
+            pieces = [piece for _, piece in waiting]
+            done = self._pieces(pieces, fs, [care] * count, [gate.share()] * count)
             for (begin, _), block in zip(waiting, done, strict=True):
                 yield joined.push(begin, block)
             waiting = []
 
-    def _pieces(self, pieces: List[np.ndarray], fs: int) -> List[np.ndarray]:
-        """Enhance pieces (C, T) of one length."""
+    def _pieces(
+        self,
+        dry: List[np.ndarray],
+        fs: int,
+        care: List[Conditioning],
+        shares: List[float],
+    ) -> List[np.ndarray]:
+        """Enhance pieces (C, T), each with the care and the share of its recording."""
+        prepared = [one.before(piece) for one, piece in zip(care, dry, strict=True)]
+        wet = self._networked([piece for piece, _ in prepared], fs)
+        finished = [
+            one.after(piece, enhanced, gain)
+            for one, piece, enhanced, (_, gain) in zip(care, dry, wet, prepared, strict=True)
+        ]
+        return [
+            _mixed(piece, enhanced, self.options.share * share)
+            for piece, enhanced, share in zip(dry, finished, shares, strict=True)
+        ]
+
+    def _networked(self, pieces: List[np.ndarray], fs: int) -> List[np.ndarray]:
+        """What the network makes of pieces (C, T)."""
         if self.options.shared_mask and len(pieces[0]) > 1:
             average = [reference(piece) for piece in pieces]
             enhanced = self.network(average, fs)
-            done = [
+            return [
                 apply_gain(piece, before, after, fs)
                 for piece, before, after in zip(pieces, average, enhanced, strict=True)
             ]
-        else:
-            rows = iter(self.network([row for piece in pieces for row in piece], fs))
-            done = [np.stack([next(rows) for _ in piece]) for piece in pieces]
-        return self._mixed(pieces, done)
-
-    def _mixed(self, dry: List[np.ndarray], wet: List[np.ndarray]) -> List[np.ndarray]:
-        if self.options.mix == 1.0:
-            return wet
-        return [a + np.float32(self.options.mix) * (b - a) for a, b in zip(dry, wet, strict=True)]
+        rows = iter(self.network([row for piece in pieces for row in piece], fs))
+        return [np.stack([next(rows) for _ in piece]) for piece in pieces]
 
     @torch.no_grad()
     def branches(self, wav: Wav, fs: int) -> Dict[str, Wav]:
@@ -223,14 +259,17 @@ class Enhancer:
         rows = checked(wav)
         if wav.ndim != 1 or not wav.size:
             raise ValueError(f"wav has shape {wav.shape}; expected (T,): pass one channel")
+        care = Conditioning(fs, self.options.gate != "off")
+        heard, gain = care.before(rows)
         with self.network.lock:
-            padded, lengths = self.network.padded(rows, fs)
+            padded, lengths = self.network.padded(heard, fs)
             spectrum, _ = self.model.encoder(padded, lengths, fs=fs)
             parts = separator.parts(spectrum)
             mask = parts.pop("mask")[0].cpu().numpy()
             waves = {name: self.model.decoder(x, lengths, fs=fs)[0] for name, x in parts.items()}
+        rows_of = {name: wave[:, : wav.size].cpu().numpy() for name, wave in waves.items()}
         return {
-            **{name: wave[0, : wav.size].cpu().numpy() for name, wave in waves.items()},
+            **{name: care.after(rows, wave, gain)[0] for name, wave in rows_of.items()},
             "mask": mask[: -(-wav.size * 100 // fs) + 1],
         }
 
@@ -238,6 +277,10 @@ class Enhancer:
         if not hasattr(self.model.separator, "set_safety"):
             raise ValueError(f"{what}: this model ({self.loaded.branch}) is no hybrid")
         return self.model.separator
+
+
+def _mixed(dry: np.ndarray, wet: np.ndarray, share: float) -> np.ndarray:
+    return wet if share == 1.0 else dry + np.float32(share) * (wet - dry)
 
 
 def _as_numpy(wav: torch.Tensor) -> np.ndarray:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields
 from math import inf
 from typing import Any
 
+from espnet_hybridse.inference.gate import GATES
+
 DTYPES = ("float32", "bfloat16", "auto")
 PIECE_S = 10.0
 """Of a model that was trained on whole utterances, or by somebody else (our choice)."""
@@ -21,6 +23,11 @@ class Options:
         batch: pieces or files processed at once; memory grows with it. None takes what suits the
             model and the device. Halved where memory runs out.
         mix: 0 to 1: share of the enhanced signal in the result, the rest is the input.
+        attn_limit_db: most that anything is taken down by, in dB: so much of the input stays in
+            the result (as in DeepFilterNet). None sets no limit.
+        gate: "auto" decides by the recording how much of the enhancement it takes, see
+            :mod:`espnet_hybridse.inference.gate`, and evens out level and offset before the
+            network; "off" gives what the network gives.
         overlap_s: length of the cross-fade in seconds; None takes 1 s, or a quarter of a piece
             where that is less.
         lookahead_s: seconds that a piece hears beyond each end of its cross-fades without writing
@@ -44,6 +51,8 @@ class Options:
     segment_s: float | None = None
     batch: int | None = None
     mix: float = 1.0
+    attn_limit_db: float | None = None
+    gate: str = "auto"
     overlap_s: float | None = None
     lookahead_s: float = 0.0
     shared_mask: bool = False
@@ -62,8 +71,19 @@ class Options:
             raise ValueError(
                 f"mix={self.mix} must lie in [0, 1]: 0 is the input, 1 the enhanced signal"
             )
+        if self.gate not in GATES:
+            raise ValueError(f"gate={self.gate!r} is not one of {', '.join(GATES)}")
+        if self.attn_limit_db is not None and not 0.0 <= self.attn_limit_db < inf:
+            raise ValueError(f"attn_limit_db={self.attn_limit_db} must be 0 dB (nothing) or more")
         if self.segment_s is not None:
             self.seconds(self.segment_s)
+
+    @property
+    def share(self) -> float:
+        """Return the share of the enhanced signal that `mix` and `attn_limit_db` leave."""
+        if self.attn_limit_db is None:
+            return self.mix
+        return self.mix * (1.0 - 10 ** (-self.attn_limit_db / 20))
 
     def seconds(self, segment_s: float) -> tuple[float, float, float]:
         """Return segment, overlap and lookahead in seconds, where a piece has `segment_s`.

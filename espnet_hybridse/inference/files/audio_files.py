@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,8 +10,16 @@ import numpy as np
 import soundfile
 
 from espnet_hybridse.fileio.disk import no_room
-from espnet_hybridse.fileio.formats import CONTAINERS, AudioInfo, BadAudio, keeps_length, shown
+from espnet_hybridse.fileio.formats import (
+    CONTAINERS,
+    UNBOUNDED,
+    AudioInfo,
+    BadAudio,
+    keeps_length,
+    shown,
+)
 from espnet_hybridse.fileio.lists import atomic_path
+from espnet_hybridse.inference.files.metadata import copy_metadata
 
 WAV_BYTES = 4 * 10**9
 """What the 32-bit sizes of a WAV header can say; longer audio becomes RF64, its extension."""
@@ -72,12 +81,14 @@ class Writer:
     Attributes:
         frames: samples of each channel written so far.
         clipped: how many of all channels' samples lay above full scale and were cut.
+        lost: metadata of the source that the result has no place for, once it is whole.
     """
 
     def __init__(self, file: soundfile.SoundFile, path: Path):
         self.file, self.path = file, path
         self.frames = self.clipped = 0
-        self.unbounded = file.subtype in ("FLOAT", "DOUBLE")
+        self.lost: list[str] = []
+        self.unbounded = file.subtype in UNBOUNDED
 
     def write(self, block: np.ndarray) -> None:
         """Append a block.
@@ -100,8 +111,19 @@ class Writer:
 
 
 @contextmanager
-def open_writer(path: Path, fs: int, channels: int, container: str, subtype: str):
+def open_writer(
+    path: Path,
+    fs: int,
+    channels: int,
+    container: str,
+    subtype: str,
+    source: Path | None = None,
+) -> Iterator[Writer]:
     """A :class:`Writer` to a temporary file that takes `path`'s name once it is whole.
+
+    Args:
+        path, fs, channels, container, subtype: of the file.
+        source: file whose metadata it gets.
 
     Raises:
         BadAudio: the container takes no such rate or number of channels.
@@ -127,6 +149,8 @@ def open_writer(path: Path, fs: int, channels: int, container: str, subtype: str
                 yield writer
                 inside = False
             _check_written(tmp, path, writer.frames)
+            if source is not None:
+                writer.lost = copy_metadata(source, tmp)
     except OSError as error:
         if inside or isinstance(error, OutputFailed):
             raise

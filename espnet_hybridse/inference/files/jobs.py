@@ -4,7 +4,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from espnet_hybridse.fileio.decode import container_of, is_there, read_info
@@ -13,6 +13,7 @@ from espnet_hybridse.fileio.formats import (
     AUDIO_SUFFIXES,
     CONTAINERS,
     FALLBACK_SUFFIX,
+    UNBOUNDED,
     WRITTEN_SUFFIXES,
     BadAudio,
     is_audio,
@@ -20,17 +21,19 @@ from espnet_hybridse.fileio.formats import (
 )
 from espnet_hybridse.fileio.lists import read_list, write_list
 
-UNBOUNDED = ("FLOAT", "DOUBLE")
-"""Subtypes whose samples may lie above 1."""
-
 
 @dataclass(frozen=True)
 class Job:
-    """One file to enhance."""
+    """One file to enhance.
+
+    Attributes:
+        noise: where to write what is taken away, if anywhere.
+    """
 
     uid: str
     source: Path
     target: Path
+    noise: Path | None = None
 
 
 def plan_jobs(
@@ -162,11 +165,31 @@ def _check(jobs: list[Job]) -> None:
             )
 
 
+def with_noise(jobs: list[Job], out: Path, noise_out: Path) -> list[Job]:
+    """The same jobs, with what each takes away written to `noise_out`.
+
+    Args:
+        jobs: of :func:`plan_jobs`.
+        out: where their results go.
+        noise_out: file for one file's job, else a folder with the structure of `out`.
+
+    Raises:
+        ValueError: both are the same place.
+    """
+    if noise_out.resolve() == out.resolve():
+        raise ValueError(f"{noise_out}: results and noise would be written to one place")
+    if len(jobs) == 1 and jobs[0].target == out and noise_out.suffix.lower() in CONTAINERS:
+        return [replace(jobs[0], noise=noise_out)]
+    folder = out.parent if jobs and jobs[0].target == out else out
+    return [replace(job, noise=noise_out / job.target.relative_to(folder)) for job in jobs]
+
+
 def is_done(job: Job, since: float = 0.0) -> bool:
     """Whether the target is there, newer than its source and not written before `since`."""
-    if not job.target.is_file():
+    results = [path for path in (job.target, job.noise) if path is not None]
+    if not all(path.is_file() for path in results):
         return False
-    written = job.target.stat().st_mtime
+    written = min(path.stat().st_mtime for path in results)
     source = Path(container_of(job.source))
     return written >= since and (not source.is_file() or written >= source.stat().st_mtime)
 

@@ -1,11 +1,13 @@
 """Enhancement of many files: in parallel, resumable, one bad file never stops the others."""
 
+import json
 import logging
 import sys
 import time
 from collections import Counter
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
@@ -15,10 +17,11 @@ from tqdm import tqdm
 
 from espnet_hybridse.fileio.decode import read_info
 from espnet_hybridse.fileio.formats import AudioInfo, BadAudio, shown
-from espnet_hybridse.fileio.lists import Quarantine
+from espnet_hybridse.fileio.lists import Quarantine, appended
 from espnet_hybridse.inference.enhancer import Enhancer
 from espnet_hybridse.inference.files.jobs import Job, is_done
 from espnet_hybridse.inference.files.one_file import Result, enhance_file, enhance_together
+from espnet_hybridse.inference.files.output import Output
 from espnet_hybridse.inference.network import peak_gb, peak_gpu_gb
 from espnet_hybridse.runtime.workers import worker_pool
 
@@ -35,6 +38,7 @@ class Summary:
     done: int = 0
     skipped: int = 0
     quarantined: int = 0
+    passed: int = 0
     warned: int = 0
     clipped: int = 0
     others: Counter = field(default_factory=Counter)
@@ -50,6 +54,7 @@ class Summary:
             "enhanced": self.done,
             "there_already": self.skipped,
             "quarantined": self.quarantined,
+            "left_as_they_were": self.passed,
             "with_warnings": self.warned,
             "with_clipped_samples": self.clipped,
             "passed_over": dict(self.others),
@@ -71,6 +76,8 @@ class Summary:
 
     def _remarks(self) -> str:
         remarks = []
+        if self.passed:
+            remarks.append(f"{self.passed} clean already and left as they were")
         if self.warned:
             remarks.append(f"{self.warned} with a warning")
         if self.clipped:
@@ -87,9 +94,10 @@ def enhance_files(
     nj: int = 1,
     *,
     log: Optional[Path] = None,
+    record: Optional[Path] = None,
     resume: bool = True,
     since: float = 0.0,
-    subtype: Optional[str] = None,
+    output: Optional[Output] = None,
     report: Optional[Callable[[Result], None]] = None,
     **options,
 ) -> Summary:
@@ -100,9 +108,10 @@ def enhance_files(
         jobs: from :func:`plan_jobs`.
         nj: processes; on a GPU, 1.
         log: quarantine list, if one is wanted.
+        record: list that a JSON line of each file's result is appended to, if one is wanted.
         resume: skip what is done.
         since: results with an earlier time of change (`st_mtime`) are not done.
-        subtype: libsndfile's name of the results' sample format, instead of the sources'.
+        output: how results are written; None as the sources are.
         report: called with each file's result as it is there.
         options: of :class:`Enhancer`: device, batch, decode_dtype, …
 
@@ -122,18 +131,20 @@ def enhance_files(
     total = sum(info.seconds for info in infos.values() if isinstance(info, AudioInfo))
     # Counted in seconds of audio: the time left is right for files of any length.
     bar = tqdm(total=total, desc="enhancing", bar_format=PROGRESS, dynamic_ncols=True)
-    with bar:
+    with bar, ExitStack() as stack:
+        note = None if record is None else stack.enter_context(appended(record))
         if nj == 1:
-            results = _here(enhancer, infos, subtype, bar)
+            results = _here(enhancer, infos, output, bar)
         else:
-            results = _in_workers(todo, nj, (model, options, subtype))
+            results = _in_workers(todo, nj, (model, options, output))
         for result in results:
             if nj > 1:
                 bar.update(result.seconds)
             if result.reason is None:
                 summary.done += 1
+                summary.passed += bool(result.decision and not result.decision.share)
                 summary.warned += bool(result.warnings)
-                summary.clipped += bool(result.clipped)
+                summary.clipped += bool(result.written and result.written.clipped)
                 for warning in result.warnings:
                     logging.warning("%s: %s", shown(result.job.source), shown(warning))
                 summary.audio_s += result.seconds
@@ -142,6 +153,8 @@ def enhance_files(
                 if quarantine is not None:
                     quarantine.add(result.job.uid, result.job.source, result.reason)
                 bar.set_postfix_str(f"{summary.quarantined} bad", refresh=False)
+            if note is not None:
+                note(json.dumps(result.as_dict(), ensure_ascii=False))
             if report is not None:
                 report(result)
     summary.wall_s = time.monotonic() - start
@@ -157,13 +170,13 @@ def _info(job: Job):
         return error
 
 
-def _here(enhancer: Enhancer, infos: Dict[Job, object], subtype, bar) -> Iterator[Result]:
+def _here(enhancer: Enhancer, infos: Dict[Job, object], output, bar) -> Iterator[Result]:
     """One after the other, short files of one rate together."""
     for group in groups(infos, enhancer):
         if len(group) == 1:
-            yield enhance_file(enhancer, group[0], subtype, bar.update)
+            yield enhance_file(enhancer, group[0], output, bar.update)
             continue
-        for result in enhance_together(enhancer, group, infos, subtype):
+        for result in enhance_together(enhancer, group, infos, output):
             bar.update(result.seconds)
             yield result
 
@@ -190,14 +203,14 @@ def groups(infos: Dict[Job, object], enhancer: Enhancer) -> Iterator[List[Job]]:
 _WORKER: Dict[str, object] = {}
 
 
-def _start_worker(model: Path, options: Dict[str, object], subtype: Optional[str]) -> None:
+def _start_worker(model: Path, options: Dict[str, object], output: Optional[Output]) -> None:
     torch.set_num_threads(1)
     sys.stdout = sys.stderr  # ESPnet prints when it is imported; results go there alone
-    _WORKER.update(enhancer=Enhancer.from_pretrained(model, **options), subtype=subtype)
+    _WORKER.update(enhancer=Enhancer.from_pretrained(model, **options), output=output)
 
 
 def _enhance_in_worker(job: Job) -> Result:
-    return enhance_file(_WORKER["enhancer"], job, _WORKER["subtype"])
+    return enhance_file(_WORKER["enhancer"], job, _WORKER["output"])
 
 
 def _in_workers(jobs: List[Job], nj: int, start: Tuple) -> Iterator[Result]:

@@ -1,6 +1,6 @@
 """One file, or a few short ones at once: read, enhanced and written, or what is wrong with it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,13 +9,12 @@ from espnet_hybridse.fileio.audio import MIN_SECONDS, SILENCE_PEAK
 from espnet_hybridse.fileio.decode import open_audio
 from espnet_hybridse.fileio.formats import AudioInfo, BadAudio, keeps_length, shown
 from espnet_hybridse.inference.enhancer import Enhancer
-from espnet_hybridse.inference.files.audio_files import (
-    OutputFailed,
-    Writer,
-    format_for,
-    open_writer,
-)
+from espnet_hybridse.inference.files.audio_files import OutputFailed
 from espnet_hybridse.inference.files.jobs import Job
+from espnet_hybridse.inference.files.loudness import Loudness
+from espnet_hybridse.inference.files.output import Output, Written, write_result
+from espnet_hybridse.inference.gate import Decision, decide
+from espnet_hybridse.inference.measures import Gauge
 
 FAULTS = (BadAudio, OSError, RuntimeError, ValueError, MemoryError, AssertionError)
 """What a file may raise that goes to quarantine."""
@@ -26,35 +25,44 @@ class Result:
     """What became of one file.
 
     Attributes:
-        clipped: samples of the result that lay above full scale and were cut.
-        subtype: sample format of the result.
+        written: what was written; None of a file that was not enhanced.
+        decision: of the gate; None where it is off.
+        seconds_without_speech: of the input.
         warnings: what the user should know of a file that was enhanced nevertheless.
         reason: why it was not.
     """
 
     job: Job
-    seconds: float = 0.0
-    fs: int = 0
-    channels: int = 0
-    clipped: int = 0
-    subtype: str = ""
+    written: Written | None = None
+    decision: Decision | None = None
+    seconds_without_speech: float = 0.0
     warnings: tuple[str, ...] = ()
     reason: str | None = None
 
+    @property
+    def seconds(self) -> float:
+        """Length of what was written; 0 where nothing was."""
+        return self.written.frames / self.written.fs if self.written else 0.0
+
+    @property
+    def fs(self) -> int:
+        """Rate of what was written."""
+        return self.written.fs if self.written else 0
+
     def as_dict(self) -> dict[str, object]:
-        """For `--json`."""
+        """For `--json` and the record."""
         row = {"id": shown(self.job.uid), "source": shown(self.job.source)}
-        if self.reason is not None:
-            return {**row, "status": "quarantined", "reason": shown(self.reason)}
+        if self.written is None:
+            return {**row, "status": "quarantined", "reason": shown(self.reason or "")}
         return {
             **row,
             "status": "enhanced",
             "target": shown(self.job.target),
             "seconds": round(self.seconds, 6),
             "fs": self.fs,
-            "channels": self.channels,
-            "subtype": self.subtype,
-            "clipped_samples": self.clipped,
+            **self.written.as_dict(),
+            "seconds_without_speech": round(self.seconds_without_speech, 2),
+            "gate": self.decision.as_dict() if self.decision else None,
             "warnings": list(map(shown, self.warnings)),
         }
 
@@ -66,42 +74,61 @@ class Look:
     Attributes:
         info: what there is, not what the header says.
         peak: largest magnitude.
+        power: mean square.
+        gauge: what was measured.
+        loudness: in LUFS, where it was asked for.
         warnings: about it.
     """
 
     info: AudioInfo
     peak: float
+    power: float
+    gauge: Gauge
+    loudness: float | None = None
     warnings: list[str] = field(default_factory=list)
 
     @property
     def silent(self) -> bool:
         return self.peak < SILENCE_PEAK
 
+    def seconds_without_speech(self) -> float:
+        measures = None if self.silent else self.gauge.result()
+        return max(self.info.seconds - (measures.speech_s if measures else 0.0), 0.0)
 
-def look_at(job: Job, keep: list[np.ndarray] | None = None) -> Look:
+
+def look_at(job: Job, output: Output, keep: list[np.ndarray] | None = None) -> Look:
     """Read a file once; its blocks (C, n) are added to `keep`.
 
     Raises:
         BadAudio: unreadable, truncated, NaN or Inf among the samples, or none at all.
     """
+    energy = 0.0
     with open_audio(job.source) as file:
+        gauge = Gauge(file.info.fs)
+        meter = Loudness(file.info.fs, file.info.channels) if output.loudness == "keep" else None
         for block in file.blocks():
+            gauge.add(block)
+            energy += float(np.square(block, dtype=np.float64).sum())
+            if meter is not None:
+                meter.add(block)
             if keep is not None:
                 keep.append(block)
-        look = Look(file.info, file.peak, list(file.warnings))
-    if not look.info.frames:
+        info, warnings = file.info, list(file.warnings)
+    if not info.frames:
         raise BadAudio("holds no sample")
+    power = energy / (info.frames * info.channels)
+    look = Look(info, file.peak, power, gauge, meter.value() if meter else None, warnings)
     if look.silent:
         look.warnings.append("silent: written as it is")
-    elif look.info.seconds < MIN_SECONDS:
-        look.warnings.append(f"very short: {look.info.seconds:.3f} s")
+    elif info.seconds < MIN_SECONDS:
+        look.warnings.append(f"very short: {info.seconds:.3f} s")
     return look
 
 
 def enhance_file(
     enhancer: Enhancer,
     job: Job,
-    subtype: str | None = None,
+    output: Output | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Result:
     """Enhance one file of any length in constant memory.
@@ -109,19 +136,27 @@ def enhance_file(
     Args:
         enhancer: the model.
         job: what to read and where to write.
-        subtype: libsndfile's name of the result's sample format, instead of the source's.
+        output: how to write it; None as the source is.
         progress: called with the seconds of audio that were written.
 
     Raises:
         OutputFailed: the result cannot be written.
     """
+    output = output or Output()
     try:
-        look = look_at(job)
+        look = look_at(job, output)
+        decision = decision_of(enhancer, look)
         with open_audio(job.source) as file:
-            blocks = file.blocks()
-            if not look.silent:
-                blocks = enhancer.stream(blocks, look.info.fs)
-            return _written(job, look, blocks, subtype, progress)
+            blocks: Iterable[np.ndarray] = file.blocks()
+            dry = None
+            if look.silent or (decision is not None and not decision.share):
+                enhanced = iter(blocks)
+            else:
+                if job.noise is not None:
+                    blocks = dry = Kept(blocks)
+                share = {} if decision is None else {"share": decision.share}
+                enhanced = enhancer.stream(blocks, look.info.fs, **share)
+            return _written(job, look, decision, enhanced, output, dry, progress)
     except OutputFailed:
         raise
     except FAULTS as error:
@@ -129,7 +164,10 @@ def enhance_file(
 
 
 def enhance_together(
-    enhancer: Enhancer, group: list[Job], infos: dict[Job, AudioInfo], subtype: str | None
+    enhancer: Enhancer,
+    group: list[Job],
+    infos: dict[Job, AudioInfo],
+    output: Output | None = None,
 ) -> list[Result]:
     """Enhance short mono files of one rate at once.
 
@@ -137,29 +175,41 @@ def enhance_together(
         enhancer: the model.
         group: what to read and where to write.
         infos: their headers.
-        subtype: as of :func:`enhance_file`.
+        output: as of :func:`enhance_file`.
 
     Raises:
         OutputFailed: a result cannot be written.
     """
-    results, wavs, looks = {}, {}, {}
+    output = output or Output()
+    results, wavs, looks, decisions = {}, {}, {}, {}
     for job in group:
         try:
             blocks: list[np.ndarray] = []
-            looks[job] = look_at(job, blocks)
+            looks[job] = look_at(job, output, blocks)
             wavs[job] = np.concatenate(blocks, axis=1)[0]
+            decisions[job] = decision_of(enhancer, looks[job])
         except FAULTS as error:
             results[job] = _bad(job, error)
+    shares = {job: 1.0 if one is None else one.share for job, one in decisions.items()}
+    changed = [job for job in wavs if not looks[job].silent and shares[job]]
+    enhanced = dict(wavs)
     try:
-        loud = {job: wav for job, wav in wavs.items() if not looks[job].silent}
-        many = enhancer.many(list(loud.values()), infos[group[0]].fs)
-        wavs.update(zip(loud, many, strict=True))
+        many = enhancer.many(
+            [wavs[job] for job in changed],
+            infos[group[0]].fs,
+            **({"shares": [shares[job] for job in changed]} if any(decisions.values()) else {}),
+        )
+        enhanced.update(zip(changed, many, strict=True))
     except (RuntimeError, ValueError, MemoryError):
         # One of them is at fault; alone it shows which.
-        return [results.get(job) or enhance_file(enhancer, job, subtype) for job in group]
-    for job, enhanced in wavs.items():
+        return [results.get(job) or enhance_file(enhancer, job, output) for job in group]
+    for job, wav in enhanced.items():
+        dry = None
+        if job.noise is not None and job in changed:
+            dry = Kept([wavs[job][None]])
+            list(dry)
         try:
-            results[job] = _written(job, looks[job], iter([enhanced[None]]), subtype)
+            results[job] = _written(job, looks[job], decisions[job], iter([wav[None]]), output, dry)
         except OutputFailed:
             raise
         except FAULTS as error:
@@ -167,32 +217,50 @@ def enhance_together(
     return [results[job] for job in group]
 
 
+def decision_of(enhancer: Enhancer, look: Look) -> Decision | None:
+    """The gate's decision about a file; None where it is off."""
+    if getattr(enhancer, "gate", "off") == "off" or look.silent:
+        return None
+    return decide(look.gauge.result())
+
+
+class Kept:
+    """Passes blocks (C, n) on and keeps them until the same number of samples is taken out."""
+
+    def __init__(self, blocks: Iterable[np.ndarray]):
+        self._blocks = blocks
+        self._held: list[np.ndarray] = []
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for block in self._blocks:
+            self._held.append(block)
+            yield block
+
+    def take(self, count: int) -> np.ndarray:
+        """The next (C, count) of what went through."""
+        held = np.concatenate(self._held, axis=1)
+        self._held = [held[:, count:]]
+        return held[:, :count]
+
+
 def _written(
     job: Job,
     look: Look,
+    decision: Decision | None,
     blocks: Iterator[np.ndarray],
-    subtype: str | None,
+    output: Output,
+    dry: Kept | None = None,
     progress: Callable[[float], object] | None = None,
 ) -> Result:
-    """Write the blocks (C, n) of a result."""
-    info = look.info
-    container, subtype = format_for(job.target, job.source, info, subtype)
-    if not keeps_length(info.subtype):
-        look.warnings.append(f"written as {container} {subtype}, not {info.subtype}")
-    with open_writer(job.target, info.fs, info.channels, container, subtype) as writer:
-        for block in blocks:
-            writer.write(block)
-            if progress is not None:
-                progress(block.shape[1] / info.fs)
-    if writer.clipped:
-        look.warnings.append(_clipping(writer))
-    seconds, warnings = writer.frames / info.fs, tuple(look.warnings)
-    return Result(job, seconds, info.fs, info.channels, writer.clipped, subtype, warnings=warnings)
-
-
-def _clipping(writer: Writer) -> str:
-    share = writer.clipped / max(writer.frames * writer.file.channels, 1)
-    return f"{writer.clipped} samples ({100 * share:.2g} %) above full scale were clipped"
+    """Write the blocks (C, n) of a result, and what was taken away."""
+    pairs = ((block, None if dry is None else dry.take(block.shape[1])) for block in blocks)
+    written = write_result(job, look.info, pairs, output, look.power, look.loudness, progress)
+    warnings = [*look.warnings, *written.warnings]
+    if not keeps_length(look.info.subtype):
+        warnings.append(f"written as {written.container} {written.subtype}: {look.info.subtype} "
+                        "would change the length")  # fmt: skip
+    quiet_s = look.seconds_without_speech()
+    return Result(job, written, decision, quiet_s, tuple(warnings))
 
 
 def _bad(job: Job, error: BaseException) -> Result:
