@@ -50,10 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    try:
-        from espnet_hybridse.report.write import Request, write_report
-    except ImportError as error:
-        raise ValueError(f"{error}; pip install 'espnet_hybridse[recipe]'") from error
+    from espnet_hybridse.report.write import Request, write_report
+
     for name in ("pictures", "max_utts", "cores"):
         value = getattr(args, name)
         if value is not None and value < 1:

@@ -6,10 +6,12 @@ import sys
 from pathlib import Path
 
 from espnet_hybridse.cli.arguments import pairs
+from espnet_hybridse.fileio.lists import write_list
 from espnet_hybridse.peers import PEERS
 from espnet_hybridse.scoring.breakdown import breakdown_tables
 from espnet_hybridse.scoring.do_no_harm import BASELINE, harm_table, worst_tables
 from espnet_hybridse.scoring.engine import read_lists, score
+from espnet_hybridse.scoring.inputs import audio_tables
 from espnet_hybridse.scoring.metrics.registry import METRICS, select
 from espnet_hybridse.scoring.ranking import rank_table
 from espnet_hybridse.scoring.results import notes, write_results
@@ -19,13 +21,17 @@ from espnet_hybridse.scoring.table import read_systems, results_table
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     keys = " ".join(metric.key for metric in METRICS.values())
     one = parser.add_argument_group("score one system")
-    one.add_argument("--ref", metavar="SCP", help="clean references; without, fewer metrics")
-    one.add_argument("--inf", metavar="SCP", help="enhanced files, or the noisy ones")
+    one.add_argument(
+        "--ref", metavar="IN", help="clean: a list, a folder or a file; without, fewer metrics"
+    )
+    one.add_argument("--inf", metavar="IN", help="enhanced, or noisy: a list, a folder or a file")
     one.add_argument("--text", metavar="TEXT", help="transcripts, for CAcc")
     one.add_argument("--utt2lang", metavar="LIST", help="languages, for LID and CAcc")
     one.add_argument("--metrics", nargs="+", default=["all"], metavar="M", help=f"all, or {keys}")
     one.add_argument("--out", metavar="DIR", help="rows, quarantine and settings go here")
-    one.add_argument("--nj", type=int, default=2, help="processes")
+    one.add_argument(
+        "--nj", type=int, default=2, help="processes; 0: none but this one, which a crash ends"
+    )
     one.add_argument("--device", default="auto", help="of networks: auto, cpu, cuda or cuda:N")
     one.add_argument("--batch", type=int, help="files a network scores at once; else 8 on a GPU")
     one.add_argument(
@@ -34,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="M=DIR",
         help="folder, file or id of a metric's weights in place of the official one",
+    )
+    one.add_argument(
+        "--model",
+        metavar="M",
+        help="that made --inf: tables mark the columns that were in its loss. Else the one that "
+        "'hybridse enhance' noted beside the files",
     )
     one.add_argument(
         "--split",
@@ -80,18 +92,28 @@ def run(args: argparse.Namespace) -> int:
         return tabulate(args, {**pairs(args.table, "--table Noisy=DIR"), **peers})
     if not peers:
         need(args, "or --table NAME=DIR … to tabulate")
-        print(score(args.ref, args.inf, args.out, **options(args)))
+        given = {**options(args), "in_loss": trained_on(args)}
+        print(score(args.ref, args.inf, args.out, **given))
     return 0
+
+
+def trained_on(args: argparse.Namespace) -> list[str]:
+    """Columns that were in the loss of the model behind --inf; none where it is not known."""
+    from espnet_hybridse.model.find import find_model
+    from espnet_hybridse.release.in_loss import columns_in_loss, model_behind
+
+    model = find_model(args.model) if args.model else model_behind(Path(args.inf))
+    return columns_in_loss(model) if model else []
 
 
 def check_together(args: argparse.Namespace) -> None:
     """Raise ValueError for options that would be ignored, and for what would fail at the end."""
     if args.rank:
         what = "--rank ranks what was scored"
-        ignored = ("table", "peer", "ref", "inf", "out", "meta", "worst", "results")
+        ignored = ("table", "peer", "ref", "inf", "out", "model", "meta", "worst", "results")
     elif args.table:
         what = "--table tabulates what was scored"
-        ignored = () if args.peer else ("ref", "inf", "out")
+        ignored = ("model",) if args.peer else ("ref", "inf", "out", "model")
     else:
         what, ignored = "without --table nothing is tabulated", ("meta", "worst", "results", "fact")
     for name in ignored:
@@ -133,9 +155,13 @@ def run_peers(args: argparse.Namespace) -> dict[str, str]:
             raise ValueError(f"--peer {key!r} is not one of {', '.join(PEERS)}")
         PEERS[key].check()
     check_inputs(args)
+    noisy = Path(args.inf)
+    if noisy.suffix != ".scp":  # the same names of utterances as scoring has
+        noisy = Path(args.out) / "noisy.scp"
+        write_list(noisy, audio_tables(args.inf, args.ref)[0])
     for key in args.peer:
         folder = Path(args.out) / key
-        enhanced = enhance_with(PEERS[key], Path(args.inf), folder, args.nj)
+        enhanced = enhance_with(PEERS[key], noisy, folder, max(args.nj, 1))
         print(score(args.ref, enhanced, folder, **options(args)))
         folders[PEERS[key].name] = str(folder)
     return folders

@@ -4,39 +4,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping, Optional, Sequence, Tuple, Union
 
-import matplotlib
 import numpy as np
 
 from espnet_hybridse.fileio.decode import read_samples
-from espnet_hybridse.fileio.lists import atomic_path, read_list
-
-matplotlib.use("Agg")
-from matplotlib import mlab  # noqa: E402  (the backend comes first)
-from matplotlib import pyplot as plt  # noqa: E402
+from espnet_hybridse.fileio.lists import atomic_path
 
 FLOOR_DB = -80.0
 
 
-def plot_utterance(systems: Mapping[str, Union[str, Path]], uid: str, out: Path) -> None:
+def pyplot():
+    """matplotlib's figures without a screen, imported where the first one is drawn.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise ValueError(f"{error}; pip install 'espnet_hybridse[recipe]'") from error
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def plot_utterance(files: Mapping[str, Union[str, Path]], uid: str, out: Path) -> None:
     """Spectrograms of one utterance, one below the other, on one scale.
 
     Args:
-        systems: title -> list (wav.scp or spk1.scp) that names the utterance.
-        uid: which.
+        files: title -> audio file; of several channels the first is shown.
+        uid: what the utterance is called.
         out: PNG to write.
 
     Raises:
-        KeyError: a list does not name `uid`.
+        BadAudio: a file cannot be read.
     """
-    figure, axes = plt.subplots(
-        len(systems), 1, figsize=(8, 1.7 * len(systems)), sharex=True, constrained_layout=True
+    figure, axes = pyplot().subplots(
+        len(files), 1, figsize=(8, 1.7 * len(files)), sharex=True, constrained_layout=True
     )
     peak = None
-    for axis, (title, scp) in zip(np.atleast_1d(axes), systems.items(), strict=True):
-        # A file is shown with several channels too: it may be here because scoring refused it.
-        samples, fs = read_samples(read_list(scp)[uid])
-        wav = samples[0]
-        level, freqs, times = power_db(wav, fs)
+    for axis, (title, file) in zip(np.atleast_1d(axes), files.items(), strict=True):
+        samples, fs = read_samples(file)
+        level, freqs, times = power_db(samples[0], fs)
         peak = level.max() if peak is None else peak
         axis.pcolormesh(times, freqs / 1000, level, vmin=peak + FLOOR_DB, vmax=peak, cmap="magma")
         axis.set(ylabel="kHz")
@@ -63,7 +72,7 @@ def plot_branches(columns: Mapping[str, Tuple[int, Sequence[Picture]]], out: Pat
     """
     rows = max(len(pictures) for _, pictures in columns.values())
     size = (3.6 * len(columns), 1.6 * rows)
-    figure, axes = plt.subplots(
+    figure, axes = pyplot().subplots(
         rows, len(columns), figsize=size, squeeze=False, sharex="col", constrained_layout=True
     )
     for panels, (heading, (fs, pictures)) in zip(axes.T, columns.items(), strict=True):
@@ -93,6 +102,8 @@ def power_db(wav: np.ndarray, fs: int) -> Tuple[np.ndarray, np.ndarray, np.ndarr
     """Spectrogram in dB (F, T), frequencies in Hz, times in s; windows of 20 ms every 10 ms."""
     size = fs // 50  # odd at 22.05 kHz, where the hop is the lower half
     padded = np.pad(wav, (0, max(size - wav.size, 0)))
+    from matplotlib import mlab
+
     spectrum, freqs, times = mlab.specgram(padded, size, fs, noverlap=size - size // 2)
     return 10 * np.log10(spectrum + 1e-12), freqs, times
 
@@ -101,4 +112,4 @@ def save(figure, out: Path, dpi: int = 80) -> None:
     """Write a figure in the format of its suffix and forget it."""
     with atomic_path(out) as tmp:
         figure.savefig(tmp, dpi=dpi, bbox_inches="tight")
-    plt.close(figure)
+    pyplot().close(figure)

@@ -10,6 +10,8 @@ from espnet_hybridse.fileio.checksum import file_sha256
 from espnet_hybridse.fileio.lists import atomic_path, write_json
 from espnet_hybridse.model.branch import HYBRID
 from espnet_hybridse.model.files import HASHES, ModelFiles, find_weights
+from espnet_hybridse.release.in_loss import KEY as IN_LOSS
+from espnet_hybridse.release.in_loss import columns_in_loss
 from espnet_hybridse.sqa.loss import WEIGHTS as QUALITY_WEIGHTS
 from espnet_hybridse.tokens.manifest import MANIFEST_NAME, read_manifest
 
@@ -45,7 +47,8 @@ def pack(
     if third is not None:
         models = {**models, "third": third}
     for branch, exp in models.items():
-        config = model_config(yaml.safe_load((exp / "config.yaml").read_text(encoding="utf-8")))
+        trained = yaml.safe_load((exp / "config.yaml").read_text(encoding="utf-8"))
+        config = {**model_config(trained), IN_LOSS: columns_in_loss(ModelFiles.read(exp))}
         if branch == "hybrid":
             config["separator_conf"].update(disc="../disc", gen="../gen")
             if third is not None:

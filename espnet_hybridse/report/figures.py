@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from espnet_hybridse.fileio.pictures import plt, save
+from espnet_hybridse.fileio.pictures import pyplot, save
 from espnet_hybridse.scoring.breakdown import Groups, breakdown
 from espnet_hybridse.scoring.do_no_harm import BASELINE, changes
 from espnet_hybridse.scoring.metrics.registry import METRICS
@@ -48,7 +48,7 @@ def breakdown_figure(
 ) -> Figure:
     """Means and intervals of every group, a panel a column."""
     columns, table = main_columns(columns), groups[kind]
-    figure, axes = plt.subplots(
+    figure, axes = pyplot().subplots(
         1, len(columns), figsize=(3.2 * len(columns), 0.9 + 0.42 * len(table)), sharey=True,
         squeeze=False, constrained_layout=True,
     )  # fmt: skip
@@ -95,7 +95,7 @@ def scatter_figure(systems: Sequence[System], columns: Sequence[str], folder: Pa
     noisy = next(system for system in systems if system.name == BASELINE)
     others = [system for system in systems if system is not noisy]
     columns = main_columns(columns)
-    figure, axes = plt.subplots(
+    figure, axes = pyplot().subplots(
         1, len(columns), figsize=(3.2 * len(columns), 3.3), squeeze=False, constrained_layout=True
     )
     sentences = []
@@ -130,7 +130,7 @@ def curves_figure(experiments: Mapping[str, Path], path: Path, cores: int | None
         path: PNG to write and to show.
         cores: that each training had: the axis then has core-hours.
     """
-    figure, axes = plt.subplots(
+    figure, axes = pyplot().subplots(
         1, len(experiments), figsize=(4 * len(experiments), 3), squeeze=False,
         constrained_layout=True,
     )  # fmt: skip

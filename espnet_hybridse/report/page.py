@@ -38,8 +38,15 @@ class Section:
 
 
 def write_page(path: Path, title: str, lead: str, sections: Sequence[Section]) -> None:
-    """Render the template and write the page whole or not at all."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    """Render the template and write the page whole or not at all.
+
+    Raises:
+        ValueError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise ValueError(f"{error}; pip install 'espnet_hybridse[recipe]'") from error
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

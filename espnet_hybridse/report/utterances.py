@@ -10,7 +10,7 @@ from espnet_hybridse.fileio.lists import PathLike
 from espnet_hybridse.fileio.pictures import plot_utterance
 from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.report.figures import Figure, data_uri
-from espnet_hybridse.scoring.do_no_harm import read_scored
+from espnet_hybridse.scoring.inputs import scored_audio
 from espnet_hybridse.scoring.table import System, settings
 
 CLEAN = "Clean"
@@ -42,10 +42,8 @@ def signals(out_dirs: Mapping[str, PathLike]) -> dict[str, dict[str, str]]:
     lists: dict[str, dict[str, str]] = {}
     clean: dict[str, str] = {}
     for name, out_dir in out_dirs.items():
-        known = settings(out_dir)
-        lists[name] = read_scored(known["inf_scp"])
-        if known["ref_scp"]:
-            clean.update(read_scored(known["ref_scp"]))
+        lists[name], references = scored_audio(settings(out_dir))
+        clean.update(references)
     return {**lists, CLEAN: clean} if clean else lists
 
 
@@ -88,14 +86,10 @@ def show_utterance(
             players.append(Player(name, data_uri(path), label))
     if not found:
         return None
-    lists = {}
-    for name, file in found.items():
-        lists[name] = folder / f"{len(lists)}.scp"
-        lists[name].write_text(f"{uid} {file}\n", encoding="utf-8")
     picture = folder / "spectrograms.webp"
-    plot_utterance(lists, uid, picture)
+    plot_utterance(found, uid, picture)
     if keep is not None:
-        plot_utterance(lists, uid, keep)
+        plot_utterance(found, uid, keep)
     alt = f"Spectrograms of {uid} at {fs} Hz from top to bottom: {', '.join(found)}"
     rows = []
     for system in systems:

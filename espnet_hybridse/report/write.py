@@ -38,6 +38,8 @@ from espnet_hybridse.scoring.table import (
     settings,
     statistics,
 )
+from espnet_hybridse.simulation.meta import read_meta
+from espnet_hybridse.simulation.set_lists import distortion_label
 
 PAGE, MARKDOWN, LATEX = "report.html", "RESULTS.md", "table.tex"
 LOSSES, SPECTROGRAMS = "losses.png", "spectrograms.png"
@@ -309,9 +311,6 @@ def _facts(meta: Path | None) -> dict[str, str]:
     """uid -> language, distortions and SNR in words."""
     if meta is None:
         return {}
-    from espnet_hybridse.simulation.meta import read_meta
-    from espnet_hybridse.simulation.set_lists import distortion_label
-
     return {
         sample.id: f"{sample.lang}, {distortion_label(sample).replace('_', ' ')}, "
         f"SNR {sample.snr_dB:.1f} dB"

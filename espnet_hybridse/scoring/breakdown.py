@@ -12,6 +12,8 @@ from espnet_hybridse.scoring.table import (
     statistics,
     title,
 )
+from espnet_hybridse.simulation.meta import read_meta
+from espnet_hybridse.simulation.set_lists import distortion_label
 
 SNR_EDGES_DB = (0, 5, 10, 15)
 ONE = "one distortion only"
@@ -34,9 +36,6 @@ def groups_of(systems: Sequence[System], meta: PathLike | None = None) -> Groups
     groups: Groups = {"Rate": {f"{fs / 1000:g} kHz": rates[fs] for fs in sorted(rates)}}
     if meta is None:
         return groups
-    from espnet_hybridse.simulation.meta import read_meta
-    from espnet_hybridse.simulation.set_lists import distortion_label
-
     kinds: Groups = {"Distortion": {}, "SNR": {}, "Rate": groups["Rate"], "Language": {}}
     bins = {name: set() for name in snr_names()}
     for sample in read_meta(meta):

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from espnet_hybridse.fileio.audio import BadAudio
-from espnet_hybridse.fileio.lists import ListError, PathLike, read_list
+from espnet_hybridse.fileio.lists import PathLike
+from espnet_hybridse.fileio.pictures import plot_utterance
 from espnet_hybridse.fileio.tables import Table
+from espnet_hybridse.scoring.inputs import scored_audio
 from espnet_hybridse.scoring.metrics.registry import METRICS
 from espnet_hybridse.scoring.table import MARK, System, columns_of, read_systems, settings
 
@@ -140,15 +142,13 @@ def draw(
     out_dirs: Mapping[str, PathLike], system: str, baseline: str, uids: list[str], folder: Path
 ) -> dict[str, str]:
     """Spectrograms of `uids`: input, output and clean; uid -> path as seen from above `folder`."""
-    from espnet_hybridse.fileio.pictures import plot_utterance
-
-    lists = {name: settings(out_dirs[name])["inf_scp"] for name in (baseline, system)}
-    if settings(out_dirs[system])["ref_scp"]:
-        lists["Clean"] = settings(out_dirs[system])["ref_scp"]
-    tables = {name: read_scored(scp) for name, scp in lists.items()}
-    links = {}
+    tables, links = {}, {}
+    for name in (baseline, system):
+        tables[name], clean = scored_audio(settings(out_dirs[name]))
+    if clean:
+        tables["Clean"] = clean
     for uid in uids:
-        shown = {name: scp for name, scp in lists.items() if uid in tables[name]}
+        shown = {name: table[uid] for name, table in tables.items() if uid in table}
         # No blank or bracket: Markdown would end the link there.
         file = folder / (re.sub(r"[^\w.-]+", "_", f"{system.strip('.')}_{uid}") + ".png")
         try:
@@ -159,17 +159,3 @@ def draw(
             continue
         links[uid] = f"{folder.name}/{file.name}"
     return links
-
-
-def read_scored(scp: PathLike) -> dict[str, str]:
-    """A list that `score` was given, from the same working directory.
-
-    Raises:
-        ListError: it is not there.
-    """
-    if not Path(scp).is_file():
-        raise ListError(
-            f"{scp}: no such list, but these scores were made of it; run this where 'hybridse "
-            "score' ran, as its paths are relative to there"
-        )
-    return read_list(scp)

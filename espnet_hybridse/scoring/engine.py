@@ -1,4 +1,4 @@
-"""Stage 10: score every enhanced file once, with every metric, in parallel and resumably."""
+"""Score every enhanced file once, with every metric, in parallel and resumably."""
 
 import hashlib
 import logging
@@ -10,11 +10,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from espnet_hybridse.fileio.decode import container_of
+from espnet_hybridse.fileio.formats import shown
 from espnet_hybridse.fileio.lists import PathLike, Quarantine, read_list, write_json
 from espnet_hybridse.fileio.shards import Shard
-from espnet_hybridse.scoring.jobs import Job, run_jobs
+from espnet_hybridse.scoring.inputs import audio_tables
+from espnet_hybridse.scoring.jobs import Job
 from espnet_hybridse.scoring.metrics.metric import Setup
 from espnet_hybridse.scoring.metrics.registry import METRICS, check_keys, select
+from espnet_hybridse.scoring.processes import run_jobs
 from espnet_hybridse.scoring.rows import append_row, compact, read_quarantine, read_rows
 
 SHARD = re.compile(r"scores\.\d+of\d+\.jsonl")
@@ -42,8 +46,8 @@ class Summary:
 
 
 def score(
-    ref_scp: PathLike | None,
-    inf_scp: PathLike,
+    ref: PathLike | None,
+    inf: PathLike,
     out_dir: PathLike,
     metrics: Sequence[str] = ("all",),
     text: PathLike | None = None,
@@ -53,48 +57,55 @@ def score(
     batch: int | None = None,
     models: Mapping[str, str] | None = None,
     split: str | None = None,
+    in_loss: Sequence[str] = (),
 ) -> Summary:
-    """Score `inf_scp` against `ref_scp` (None: metrics without a reference only).
+    """Score `inf` against `ref` (None: metrics without a reference only).
+
+    Both are lists, folders or single files. Files of several channels are scored channel by
+    channel, against those of the reference or against its only one; their values are means.
 
     Leaves `scores.jsonl` (one line an utterance as soon as it is scored), `quarantine.tsv` and
     `scoring.json` in `out_dir`. Run again, it scores what is missing and what has changed since:
     an utterance is known by the size and time of its files and by its transcript.
 
     Args:
+        nj: processes. A metric that crashes ends its process and costs one value; with 0 all is
+            done in this one, which starts at once and has no such protection.
         device: of the networks: cpu, cuda or cuda:N.
         batch: files that a network scores at once; else 8 on a GPU and 1 on CPU.
         models: key of a metric -> folder, file or model id in place of its official one.
         split: "i/n": every n-th utterance only, for array jobs, into `scores.iofn.jsonl`. A run
             without it takes over what they did and does the rest.
+        in_loss: columns that the system was trained on; tables mark them.
 
     Raises:
-        ListError: a list is missing or malformed.
-        ValueError: an unknown metric, nj or batch < 1, a wrong split, no metric that can run, or
+        ListError: a list is missing or malformed, or a folder has no audio.
+        ValueError: an unknown metric, nj < 0, batch < 1, a wrong split, no metric that can run, or
             no utterance in common.
         RuntimeError: not one file could be scored; the quarantine has the reasons.
     """
     batch = BATCH[device.partition(":")[0]] if batch is None else batch
-    for name, value, what in (("nj", nj, "process"), ("batch", batch, "file")):
-        if value < 1:
-            raise ValueError(f"{name}={value}: at least one {what} is needed")
+    for name, value, least in (("nj", nj, 0), ("batch", batch, 1)):
+        if value < least:
+            raise ValueError(f"{name}={value} must be at least {least}")
     shard, setup = Shard(split), Setup(device, check_keys(models or {}))
-    columns, unavailable = usable(select(metrics), ref_scp is not None, setup)
-    inf, ref, texts, langs = read_lists(inf_scp, ref_scp, text, utt2lang)
+    columns, unavailable = usable(select(metrics), ref is not None, setup)
+    mine, clean, texts, langs = read_lists(inf, ref, text, utt2lang)
 
     out_dir = Path(out_dir)
-    uids = shard.cut({**ref, **inf})
+    uids = shard.cut({**clean, **mine})
     quarantine = Quarantine(out_dir / f"quarantine{shard.suffix}.tsv")
-    for uid in sorted(uids.keys() - inf.keys()):
-        quarantine.add(uid, ref[uid], f"not in {inf_scp}: never enhanced")
+    for uid in sorted(uids.keys() - mine.keys()):
+        quarantine.add(uid, clean[uid], f"not in {inf}: never enhanced")
     rows_path = out_dir / f"scores{shard.suffix}.jsonl"
     compact(rows_path, uids, shard_rows(out_dir) if shard.whole else ())
     rows = read_rows(out_dir / "scores.jsonl", rows_path)
     jobs, skipped = [], 0
-    for uid in sorted(uids.keys() & inf.keys()):
-        if ref_scp and uid not in ref:
-            quarantine.add(uid, inf[uid], f"not in {ref_scp}: no reference")
+    for uid in sorted(uids.keys() & mine.keys()):
+        if ref is not None and uid not in clean:
+            quarantine.add(uid, mine[uid], f"not in {ref}: no reference")
             continue
-        job = Job(uid, inf[uid], ref.get(uid), texts.get(uid), langs.get(uid), (), "", setup)
+        job = Job(uid, mine[uid], clean.get(uid), texts.get(uid), langs.get(uid), (), "", setup)
         stamp = make_stamp(job)
         row = rows.get(uid)
         done = done_columns(row, setup) if row and row["stamp"] == stamp else ()
@@ -107,11 +118,12 @@ def score(
     write_json(
         out_dir / "scoring.json",
         {
-            "ref_scp": str(ref_scp) if ref_scp else None,
-            "inf_scp": str(inf_scp),
+            "ref_scp": str(ref) if ref is not None else None,
+            "inf_scp": str(inf),
             "columns": {name: METRICS[name].source for name in columns},
             "unavailable": unavailable,
             "models": dict(setup.models),
+            "in_loss": list(in_loss),
         },
     )
 
@@ -141,19 +153,24 @@ def score(
     return summary
 
 
-def read_lists(inf_scp: PathLike, *others: PathLike | None) -> list[dict[str, str]]:
-    """The list of what is scored, then the others, empty where there is none.
+def read_lists(
+    inf: PathLike, ref: PathLike | None, *others: PathLike | None
+) -> list[dict[str, str]]:
+    """What is scored, its references, then the other lists, each empty where there is none.
 
     Raises:
         ListError: a list is missing or malformed.
         ValueError: one of the others has no utterance of the first.
     """
-    inf = read_list(inf_scp)
-    tables = [read_list(path) if path else {} for path in others]
-    for path, table in zip(others, tables, strict=True):
-        if path and not table.keys() & inf.keys():
-            raise ValueError(f"{path} and {inf_scp} have no utterance in common; check the keys")
-    return [inf, *tables]
+    mine, clean = audio_tables(inf, ref)
+    tables = [clean, *(read_list(path) if path else {} for path in others)]
+    for path, table in zip((ref, *others), tables, strict=True):
+        if path and not table.keys() & mine.keys():
+            raise ValueError(
+                f"{path} and {inf} have no utterance in common ({min(table)}, … and {min(mine)}, "
+                "…); check the keys, or the names of the files"
+            )
+    return [mine, *tables]
 
 
 def shard_rows(out_dir: Path) -> list[Path]:
@@ -191,8 +208,8 @@ def make_stamp(job: Job) -> str:
     parts = [job.text, job.lang]
     for path in (job.inf_path, job.ref_path):
         try:
-            status = os.stat(path) if path else None
+            status = os.stat(container_of(path)) if path else None
         except OSError:
             status = None
-        parts.append((str(path), status.st_size, status.st_mtime_ns) if status else None)
+        parts.append((path and shown(path), status.st_size, status.st_mtime_ns) if status else None)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

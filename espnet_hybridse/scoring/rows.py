@@ -10,7 +10,7 @@ from espnet_hybridse.fileio.lists import ListError, PathLike, Quarantine, atomic
 Row = dict[str, Any]
 """`uid`, `stamp`, `fs` (Hz), `seconds`, `scores` {column: value or null}, `failed` {column:
 reason}, `weights` {column: weight in the mean}, `notes`, `cost_s` {column: seconds it took},
-`models` {column: weights named with --models}."""
+`models` {column: weights named with --models}, `channels` where there are several."""
 
 MERGED = ("scores", "failed", "weights", "notes", "cost_s", "models")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_hybridse.fileio.pictures import pyplot, save
 from espnet_hybridse.simulation.meta import CLEAN_SNR_DB, NOISE_ONLY_SNR_DB, Sample
 
 
@@ -75,11 +76,9 @@ def plot_snrs(reports: list[SetReport], out: Path) -> None:
     """A histogram of the SNRs of each set, noise and wind apart, as one PNG.
 
     Raises:
-        ImportError: matplotlib is not installed.
+        ValueError: matplotlib is not installed.
     """
-    from espnet_hybridse.fileio.pictures import plt, save
-
-    figure, axes = plt.subplots(
+    figure, axes = pyplot().subplots(
         1, len(reports), figsize=(4 * len(reports), 2.6), squeeze=False, constrained_layout=True
     )
     for axis, report in zip(axes[0], reports, strict=True):

@@ -13,6 +13,7 @@ from espnet_hybridse.fileio.audio import (
     resample,
     write_audio,
 )
+from espnet_hybridse.fileio.pictures import Picture, plot_branches, pyplot
 from espnet_hybridse.simulation.degrade import PEAK, highpass
 from espnet_hybridse.simulation.distortions.bandwidth import BandwidthLimitation
 from espnet_hybridse.simulation.distortions.clipping import Clipping
@@ -38,10 +39,7 @@ def write_demo(file: str | Path, out: str | Path, seed: int = 0) -> list[Path]:
         BadAudio: `file` cannot be used.
         ValueError: matplotlib is not installed.
     """
-    try:
-        from espnet_hybridse.fileio.pictures import Picture, plot_branches
-    except ImportError as error:
-        raise ValueError(f"{error}; pip install 'espnet_hybridse[recipe]'") from error
+    pyplot()  # refuses before any work
     out = Path(out)
     if not Path(file).is_file():
         raise BadAudio(f"{file}: no such file; name a recording of speech")

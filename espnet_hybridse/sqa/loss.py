@@ -13,15 +13,12 @@ from espnet_hybridse.losses.batch_info import (
     resampled_lengths,
     without_autocast,
 )
+from espnet_hybridse.sqa.backends import MODEL_ID, OFF, PACKAGED
 from espnet_hybridse.sqa.guards import GradientShare, disturb
 from espnet_hybridse.sqa.network import UniVersaExt
 from espnet_hybridse.sqa.packaged import DnsmosHeads
 
-MODEL_ID = "vvwangvv/universa-ext_wavlm-base_5metric"
 WEIGHTS = "model.pt"
-PACKAGED = "dnsmos"
-"""The `checkpoint` that needs no file."""
-OFF = "none"
 
 
 class SQALoss(TimeDomainLoss, BatchInfo):

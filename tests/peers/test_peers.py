@@ -57,7 +57,7 @@ def test_peer_gets_its_row(tmp_path, capsys):
     write_list(tmp_path / "noisy.scp", {"u": tmp_path / "noisy.wav", "bad": bad})
     write_list(tmp_path / "clean.scp", {"u": tmp_path / "clean.wav", "bad": tmp_path / "clean.wav"})
     lists = ["--ref", f"{tmp_path}/clean.scp", "--inf", f"{tmp_path}/noisy.scp"]
-    lists += ["--metrics", "LSD", "--nj", "1"]
+    lists += ["--metrics", "LSD", "--nj", "0"]
     assert main(["score", *lists, "--out", f"{tmp_path}/noisy"]) == 0
     peers = ["--out", f"{tmp_path}/peers", "--peer", "rnnoise"]
     assert main(["score", *lists, *peers, "--table", f"Noisy={tmp_path}/noisy"]) == 0

@@ -11,6 +11,7 @@ import yaml
 from helpers.golden_metrics import pair
 
 from espnet_hybridse.scoring.engine import score
+from espnet_hybridse.scoring.metrics.character_accuracy import normalise
 from espnet_hybridse.scoring.metrics.metric import Context, MetricFailed, Setup
 from espnet_hybridse.scoring.metrics.registry import METRICS, check_keys
 
@@ -91,14 +92,16 @@ def test_phoneme_similarity_is_that_of_the_published_tokenizer(tmp_path):
     assert value_of("LPS", tmp_path) == pytest.approx(expected, abs=1e-6)
 
 
-def test_nisqa_is_that_of_torchmetrics_at_48k(tmp_path, monkeypatch):
+@pytest.mark.parametrize("own_rate", [True, False])
+def test_nisqa_is_that_of_torchmetrics_at_the_files_rate(tmp_path, monkeypatch, own_rate):
     nisqa = pytest.importorskip("torchmetrics.functional.audio.nisqa")
     args = {
         "cnn_pool_1": [24, 7], "cnn_pool_2": [12, 5], "cnn_pool_3": [6, 3], "cnn_dropout": 0.2,
         "cnn_kernel_size": [3, 3], "cnn_c_out_1": 4, "cnn_c_out_2": 4, "cnn_c_out_3": 8,
         "td_sa_d_model": 8, "td_sa_num_layers": 1, "td_sa_nhead": 1, "td_sa_dropout": 0.1,
-        "td_sa_h": 8, "pool_att_h": 8, "pool_att_dropout": 0.1, "ms_sr": 48000,
-        "ms_hop_length": 0.01, "ms_win_length": 0.02, "ms_n_fft": 4096, "ms_n_mels": 48,
+        "td_sa_h": 8, "pool_att_h": 8, "pool_att_dropout": 0.1,
+        "ms_sr": None if own_rate else 48000, "ms_hop_length": 0.01, "ms_win_length": 0.02,
+        "ms_n_fft": 4096, "ms_n_mels": 48,
         "ms_fmax": 20000, "ms_seg_length": 15, "ms_seg_hop_length": 4, "ms_max_segments": 100,
     }  # fmt: skip
     torch.manual_seed(0)
@@ -107,8 +110,9 @@ def test_nisqa_is_that_of_torchmetrics_at_48k(tmp_path, monkeypatch):
     monkeypatch.setattr(nisqa, "NISQA_DIR", str(tmp_path))
     nisqa._load_nisqa_model.cache_clear()
     inf, _, fs = pair("goforward-8k")
-    wav = torch.tensor(soxr.resample(inf, fs, 48000))
-    expected = nisqa.non_intrusive_speech_quality_assessment(wav, 48000)[0].item()
+    rate = fs if own_rate else 48000
+    wav = torch.tensor(inf if own_rate else soxr.resample(inf, fs, 48000))
+    expected = nisqa.non_intrusive_speech_quality_assessment(wav, rate)[0].item()
     nisqa._load_nisqa_model.cache_clear()
     assert value_of("NISQA", tmp_path / "nisqa.tar") == pytest.approx(expected, abs=1e-4)
     long = np.tile(inf, 3)
@@ -228,6 +232,42 @@ def test_character_accuracy_of_owsm_counts_what_it_hears(owsm):
         METRICS["CAcc"].compute(inf, ref, fs, context("CAcc", owsm))
 
 
+def test_owsm_is_asked_as_the_challenge_asks_it(owsm):
+    """An empty previous text is no `<na>`: the decoder starts from other symbols."""
+    inf, ref, fs = pair("goforward-8k")
+    known = context("CAcc", owsm, text="tosi", lang="en")
+    METRICS["CAcc"].compute(inf, ref, fs, known)
+    model = METRICS["CAcc"].model(known.setup)
+    wav = at_16k("goforward-8k")[0]
+    padded = np.pad(wav, (0, 30 * 16000 - wav.size))
+    model.maxlenratio = -(wav.size // 1600)
+    symbols = {"lang_sym": "<eng>", "task_sym": "<asr>"}
+    assert known.notes["heard (OWSM)"] == normalise(model(padded, "", **symbols)[0][-2])
+    primed = model.beam_search.hyp_primer
+    model(padded, "<na>", **symbols)
+    assert model.beam_search.hyp_primer != primed
+
+
+def test_owsm_hears_the_first_half_minute_where_long_decoding_fails(owsm, monkeypatch):
+    inf, _, fs = pair("goforward-8k")
+    long = np.tile(inf, 12)
+    assert long.size > 30 * fs
+    known = context("CAcc", owsm, text="tosi", lang="en")
+    model = METRICS["CAcc"].model(known.setup)
+
+    def fails(*given, **options):
+        assert options["init_text"] == "" and options["condition_on_prev_text"] is False
+        raise AssertionError("no time stamp")
+
+    monkeypatch.setattr(model, "decode_long", fails)
+    value = METRICS["CAcc"].compute(long, None, fs, known)
+    assert known.notes["OWSM"] == "only the first 30 s: AssertionError"
+    short = context("CAcc", owsm, text="tosi", lang="en")
+    first = known.at_16k(long, fs)[: 30 * 16000]
+    monkeypatch.undo()
+    assert value == METRICS["CAcc"].compute(first, None, 16000, short)
+
+
 def test_a_packed_models_own_files_are_found_and_the_download_stays_as_it_was(tmp_path):
     from espnet_hybridse.scoring.metrics.espnet_models import load_packed
 
@@ -281,7 +321,7 @@ def test_models_are_named_by_key_and_kept_in_the_rows(tmp_path):
         )
         sys.modules.pop("hubconf", None)
         lists = (tmp_path / "ref.scp", tmp_path / "inf.scp", tmp_path / "out", ["UTMOS", "LSD"])
-        assert score(*lists, nj=1, models={"UTMOS": str(folder)}).scored == 1
-        assert score(*lists, nj=1, models={"UTMOS": str(folder)}).scored == 0
+        assert score(*lists, nj=0, models={"UTMOS": str(folder)}).scored == 1
+        assert score(*lists, nj=0, models={"UTMOS": str(folder)}).scored == 0
         row = json.loads((tmp_path / "out" / "scores.jsonl").read_text())
         assert row["scores"]["UTMOS"] == rate and row["models"]["UTMOS"] == str(folder)

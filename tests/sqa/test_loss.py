@@ -6,7 +6,8 @@ import pytest
 import torch
 from transformers import Wav2Vec2FeatureExtractor
 
-from espnet_hybridse.sqa.loss import MODEL_ID, SQALoss
+from espnet_hybridse.sqa.backends import MODEL_ID
+from espnet_hybridse.sqa.loss import SQALoss
 from espnet_hybridse.sqa.network import HEADS, UniVersaExt, normalise
 from espnet_hybridse.training.task import HybridEnhancementTask
 

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from espnet_hybridse.scoring.metrics.metric import Metric
+from espnet_hybridse.scoring.metrics.metric import Metric, Utterance
 
 LENGTH = 122880
 MAX_HOP = 16000
@@ -52,8 +52,6 @@ class DistillMos(Metric):
             utterance.context.cache["distillmos"] = float(mean.mean())
 
     def compute(self, inf, ref, fs, context):
-        from espnet_hybridse.scoring.metrics.metric import Utterance
-
         if "distillmos" not in context.cache:
             self.together([Utterance(inf, ref, fs, context)])
         return context.cache["distillmos"]

@@ -7,20 +7,17 @@ import soxr
 from espnet_hybridse.scoring.metrics.hub_weights import FileMetric
 from espnet_hybridse.scoring.metrics.metric import MetricFailed
 
-FS = 48000
-
 
 class Nisqa(FileMetric):
-    """The overall MOS at 48 kHz, through torchmetrics' copy of the network.
+    """The overall MOS, through torchmetrics' copy of the network.
 
-    torchmetrics scores at the file's own rate; the published program, and so the challenge,
-    resamples to 48 kHz first (`ms_sr` in the weights' own settings). So do we.
+    The published weights leave the rate open (`ms_sr` is null in their settings), and the
+    challenge's scripts give each file at its own. Weights that name a rate have it.
     """
 
     key = name = "NISQA"
     category = "non-intrusive"
     official = True
-    rate = "48 kHz"
     range = (1.0, 5.0)
     model_id = "NISQA v2.0"
     source = "nisqa.tar (v2.0), torchmetrics"
@@ -47,7 +44,7 @@ class Nisqa(FileMetric):
         from torchmetrics.functional.audio.nisqa import _get_librosa_melspec, _segment_specs
 
         model, args = self.model(context.setup)
-        target = args.get("ms_sr") or FS
+        target = args.get("ms_sr") or fs
         wav = inf if fs == target else soxr.resample(inf, fs, target)
         spectrum = torch.from_numpy(_get_librosa_melspec(wav[None], target, args))
         try:

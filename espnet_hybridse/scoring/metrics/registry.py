@@ -3,7 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 from espnet_hybridse.fileio.yaml_config import nearest
-from espnet_hybridse.scoring.metrics.character_accuracy import CAccOwsm, CAccWhisper
+from espnet_hybridse.scoring.metrics.character_accuracy import (
+    CAccFloored,
+    CAccOwsm,
+    CAccWhisper,
+    WhisperLoops,
+)
 from espnet_hybridse.scoring.metrics.composite import Composite
 from espnet_hybridse.scoring.metrics.distillmos import DistillMos
 from espnet_hybridse.scoring.metrics.dnsmos import Dnsmos
@@ -51,6 +56,8 @@ METRICS: dict[str, Metric] = {
         LidWhisper(),
         CAccOwsm(),
         CAccWhisper(),
+        CAccFloored(),
+        WhisperLoops(),
     )
 }
 """Column -> metric. An instance is cheap: it loads its model at its first utterance."""

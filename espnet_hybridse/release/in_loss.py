@@ -1,0 +1,56 @@
+"""Which columns of the results table a model was trained on: they are no judges of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from espnet_hybridse.model.files import WEIGHTS_STAMP, ModelFiles
+from espnet_hybridse.scoring.metrics.registry import METRICS
+from espnet_hybridse.sqa.backends import columns_of
+
+CRITERIONS = {
+    "estoi": ("ESTOI",),
+    "pmsqe": ("PESQ",),
+    "si_snr": ("SI-SDR",),
+    "ci_sdr": ("SI-SDR",),
+    "snr": ("SI-SDR",),
+}
+"""Criterion -> columns that are the same measure, or that it was made to follow."""
+KEY = "in_loss"
+"""Of a packed configuration, which leaves out the criterion itself."""
+
+
+def columns_in_loss(files: ModelFiles) -> list[str]:
+    """The columns behind a model's criterions and those of its parts, in the table's order."""
+    found = set(files.config.get(KEY) or ())
+    for criterion in files.config.get("criterions") or ():
+        if (criterion.get("wrapper_conf") or {}).get("weight", 1.0):
+            found.update(_of_criterion(criterion, files.config))
+    for part in files.parts.values():
+        found.update(columns_in_loss(part))
+    return [name for name in METRICS if name in found]
+
+
+def _of_criterion(criterion: Mapping, config: Mapping) -> tuple[str, ...]:
+    conf = criterion.get("conf") or {}
+    if conf.get("only_for_test"):
+        return ()
+    if criterion["name"] != "sqa":
+        return CRITERIONS.get(criterion["name"], ())
+    return columns_of(conf.get("checkpoint") or config.get("sqa_checkpoint"))
+
+
+def model_behind(enhanced: Path) -> ModelFiles | None:
+    """The model that `hybridse enhance` made these files with: a folder, or a list in one.
+
+    None where it was another system, or one that is no longer there.
+    """
+    folder = enhanced if enhanced.is_dir() else enhanced.parent
+    stamp = folder / WEIGHTS_STAMP
+    if not stamp.is_file():
+        return None
+    first = stamp.read_text(encoding="utf-8").partition("\n")[0]
+    weights = first.rpartition(" ")[0]
+    try:
+        return ModelFiles.read(Path(weights).parent)
+    except (FileNotFoundError, ValueError):
+        return None
