@@ -99,8 +99,9 @@ def test_nisqa_is_that_of_torchmetrics_at_the_files_rate(tmp_path, monkeypatch, 
         "cnn_pool_1": [24, 7], "cnn_pool_2": [12, 5], "cnn_pool_3": [6, 3], "cnn_dropout": 0.2,
         "cnn_kernel_size": [3, 3], "cnn_c_out_1": 4, "cnn_c_out_2": 4, "cnn_c_out_3": 8,
         "td_sa_d_model": 8, "td_sa_num_layers": 1, "td_sa_nhead": 1, "td_sa_dropout": 0.1,
-        "td_sa_h": 8, "pool_att_h": 8, "pool_att_dropout": 0.1, "ms_sr": None if own_rate else 48000,
-        "ms_hop_length": 0.01, "ms_win_length": 0.02, "ms_n_fft": 4096, "ms_n_mels": 48,
+        "td_sa_h": 8, "pool_att_h": 8, "pool_att_dropout": 0.1,
+        "ms_sr": None if own_rate else 48000, "ms_hop_length": 0.01, "ms_win_length": 0.02,
+        "ms_n_fft": 4096, "ms_n_mels": 48,
         "ms_fmax": 20000, "ms_seg_length": 15, "ms_seg_hop_length": 4, "ms_max_segments": 100,
     }  # fmt: skip
     torch.manual_seed(0)
