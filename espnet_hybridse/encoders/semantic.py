@@ -202,7 +202,7 @@ class _S3prl(nn.Module):
 
 
 class _Whisper(nn.Module):
-    """Whisper's encoder: the one that comes with the package, or another in CTranslate2's format."""
+    """Whisper's encoder: the one in the package, or another in CTranslate2's format."""
 
     def __init__(self, model: str | None):
         super().__init__()

@@ -87,9 +87,10 @@ def look_at_branches(
     if not columns:
         raise ListError(f"{wavs}: no utterance could be read; see {out / 'quarantine.tsv'}")
     plot_branches(columns, out / FIGURE)
+    weights = enhancer.loaded.loader.files.weights
     text = (
         f"M of {seconds / 60:.1f} minutes of speech, bins within 40 dB of each utterance's "
-        f"loudest; {quarantine.count} files quarantined. Model: {enhancer.loaded.loader.files.weights}."
+        f"loudest; {quarantine.count} files quarantined. Model: {weights}."
     )
     return Branches(out / FIGURE, Table(TITLES, list(statistics.rows())), text)
 
