@@ -26,7 +26,7 @@ COUNT_S = 4.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class DiscSettings:
     """What is run.
 
     Attributes:
@@ -106,13 +106,13 @@ class Row:
             self.failed[what] = reason(error)
 
 
-def run(own: Dict[str, Any], settings: Settings) -> Iterator[List[Row]]:
+def run(own: Dict[str, Any], settings: DiscSettings) -> Iterator[List[Row]]:
     """Measure one preset's separator_conf: the rows of one rate after the other."""
     for fs in settings.rates:
         yield _run_rate(own, fs, settings)
 
 
-def _run_rate(own: Dict[str, Any], fs: int, settings: Settings) -> List[Row]:
+def _run_rate(own: Dict[str, Any], fs: int, settings: DiscSettings) -> List[Row]:
     rows = {key: Row(fs, key, SYSTEMS[key].label) for key in settings.systems}
     steps: Dict[str, Step] = {}
     with MemoryProbe(settings.device, settings.threads) as probe:
@@ -145,7 +145,7 @@ def _run_rate(own: Dict[str, Any], fs: int, settings: Settings) -> List[Row]:
     return _relative(list(rows.values()))
 
 
-def _examine(case: Case, row: Row, probe: MemoryProbe, settings: Settings) -> None:
+def _examine(case: Case, row: Row, probe: MemoryProbe, settings: DiscSettings) -> None:
     """Size and memory of one system."""
     with row.noting("GMAC"):
         row.params_m, row.gmac = count_case(case)
@@ -214,7 +214,7 @@ TFGridNetV3. max diff.: from its output, with its weights. GMAC/s: counted over 
 there. On CPU bfloat16 is trained only where it is faster than float32."""
 
 
-def title(rows: Sequence[Row], settings: Settings) -> str:
+def title(rows: Sequence[Row], settings: DiscSettings) -> str:
     """What one rate's rows have in common."""
     text = f"{rows[0].fs} Hz, {settings.batch} x {settings.seconds} s"
     for mode in MODES:
@@ -264,7 +264,7 @@ def report_of(args: argparse.Namespace, device: torch.device) -> int:
     systems = args.systems or [key for key in SYSTEMS if key not in OPTIONAL]
     if args.compile and "ours_compile" not in systems:
         systems.append("ours_compile")
-    settings = Settings(
+    settings = DiscSettings(
         device,
         args.rates,
         systems,

@@ -40,7 +40,7 @@ EVERY = {"published_4": 4}
 
 
 @dataclass(frozen=True)
-class Settings:
+class FusionSettings:
     """What is run: `batch` utterances of `seconds` s at `fs` Hz in each training step.
 
     Raises:
@@ -76,7 +76,7 @@ class Case:
     config: Mapping[str, Any]
     network: Mapping[str, Any] | None
     every: int
-    settings: Settings
+    settings: FusionSettings
 
 
 class Step:
@@ -139,7 +139,7 @@ def prepare(case: Case) -> tuple[Call, Call]:
 
 
 def run(
-    config: Mapping[str, Any], small: Mapping[str, Any], settings: Settings
+    config: Mapping[str, Any], small: Mapping[str, Any], settings: FusionSettings
 ) -> list[dict[str, Any]]:
     """One row a system: milliseconds and peak memory (MB) of a training step.
 
@@ -197,7 +197,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def report_of(args: argparse.Namespace, device: torch.device) -> int:
-    settings = Settings(
+    settings = FusionSettings(
         device,
         args.systems,
         args.rate,

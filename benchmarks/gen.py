@@ -136,7 +136,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Settings:
+class GenSettings:
     """What is run.
 
     Attributes:
@@ -175,7 +175,7 @@ class Settings:
         return max(round(self.seconds * 50), 1)
 
 
-def run(sizes: Dict[str, Any], settings: Settings) -> Iterator[List[Row]]:
+def run(sizes: Dict[str, Any], settings: GenSettings) -> Iterator[List[Row]]:
     """Measure one preset's language model: the rows of one batch size after the other."""
     rate = read_rate(settings.device)
     single = None
@@ -191,7 +191,7 @@ def run(sizes: Dict[str, Any], settings: Settings) -> Iterator[List[Row]]:
         yield rows
 
 
-def _run_batch(sizes: Dict[str, Any], batch: int, settings: Settings, rate: float) -> List[Row]:
+def _run_batch(sizes: Dict[str, Any], batch: int, settings: GenSettings, rate: float) -> List[Row]:
     rows = {key: Row(key, LABELS[key], batch) for key in settings.systems}
     steps: Dict[str, Step] = {}
     device, frames = settings.device, settings.frames
@@ -293,7 +293,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def report_of(args: argparse.Namespace, device: torch.device) -> int:
     every = [key for key in SYSTEMS if key != "int8" or device.type == "cpu"]
     systems = args.systems or every
-    settings = Settings(
+    settings = GenSettings(
         device, systems, args.seconds, args.batch, args.repeat, args.limit_s, args.threads
     )
     gen_branch.check(args.file_s, [key for key in systems if key != PEER])

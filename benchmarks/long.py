@@ -29,7 +29,7 @@ from espnet_hybridse.training.config import read_yaml
 
 
 @dataclass(frozen=True)
-class Settings:
+class LongSettings:
     """What is run: recordings of `minutes` at `fs` Hz by one branch of a preset, on CPU.
 
     Attributes:
@@ -57,7 +57,7 @@ class Settings:
             raise ValueError(f"--segment {self.segment_s} must be at least 2 s: 1 s is shared")
 
 
-def run(configs: Mapping[str, Mapping[str, Any]], settings: Settings) -> list[dict[str, Any]]:
+def run(configs: Mapping[str, Mapping[str, Any]], settings: LongSettings) -> list[dict[str, Any]]:
     """One row a recording; each in a process of its own.
 
     Args:
@@ -80,7 +80,7 @@ def run(configs: Mapping[str, Mapping[str, Any]], settings: Settings) -> list[di
     return rows
 
 
-def _enhance(folder: str, minutes: float, settings: Settings) -> dict[str, Any]:
+def _enhance(folder: str, minutes: float, settings: LongSettings) -> dict[str, Any]:
     torch.set_num_threads(settings.threads or len(os.sched_getaffinity(0)))
     source, target = (Path(folder) / f"{name}.wav" for name in ("in", "out"))
     frames = write_noise(source, minutes * 60, settings.fs)
@@ -152,7 +152,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def report_of(args: argparse.Namespace, device: torch.device) -> int:
-    settings = Settings(
+    settings = LongSettings(
         args.minutes,
         args.branch,
         args.rate,

@@ -27,7 +27,7 @@ DEFAULT = ("PESQ", "ESTOI", "DNSMOS_OVRL")
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScoreSettings:
     """What is scored.
 
     Args:
@@ -69,7 +69,7 @@ class Row:
     failed: Dict[str, str]
 
 
-def run(settings: Settings) -> Iterator[Row]:
+def run(settings: ScoreSettings) -> Iterator[Row]:
     """Yield a row for each metric, then one for all of them, which reads each file once."""
     inf, ref = read_list(settings.inf), read_list(settings.ref)
     uids = sorted(inf.keys() & ref.keys())[: settings.max_utts]
@@ -207,7 +207,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def report_of(args: argparse.Namespace, device: torch.device) -> int:
-    settings = Settings(
+    settings = ScoreSettings(
         args.ref, args.inf, args.metrics, args.workers, args.max_utts, not args.skip_plain
     )
     report = Report(args, {"metrics": args.metrics, "max_utts": args.max_utts}, device)

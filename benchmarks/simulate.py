@@ -51,7 +51,7 @@ MIX = "the challenge's mix"
 
 
 @dataclass(frozen=True)
-class Settings:
+class SimulateSettings:
     """What is measured.
 
     Attributes:
@@ -123,7 +123,7 @@ def make_bench_sources(folder: Path, seed: int, num: int = 12) -> Sources:
     return Sources.from_folder(folder)
 
 
-def run(sources: Sources, scratch: Path, settings: Settings) -> List[Row]:
+def run(sources: Sources, scratch: Path, settings: SimulateSettings) -> List[Row]:
     """Measure every distortion, the mix, and the mix with several workers."""
     rows = []
     for name, own in {**PARTS, MIX: None}.items():
@@ -154,7 +154,7 @@ def plain_all(samples: List[Sample], sources: Sources, scratch: Path) -> None:
         simulate_plain.render(sample, sources, scratch)
 
 
-def scaling(tasks: List, settings: Settings) -> List[Row]:
+def scaling(tasks: List, settings: SimulateSettings) -> List[Row]:
     """The mix with several numbers of workers, their start not counted."""
     rows, many = [], tasks * 4
     for workers in settings.workers:
@@ -214,7 +214,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def report_of(args: argparse.Namespace, device: torch.device) -> int:
-    settings = Settings(args.num, args.repeat, args.limit_s, args.workers, not args.skip_plain)
+    settings = SimulateSettings(
+        args.num, args.repeat, args.limit_s, args.workers, not args.skip_plain
+    )
     with TemporaryDirectory() as folder:
         scratch = Path(folder)
         if args.sources:

@@ -21,7 +21,7 @@ from espnet_hybridse.generative.decode_weights import DTYPES as DECODE_DTYPES
 from espnet_hybridse.inference.enhancer import Enhancer
 from espnet_hybridse.inference.files.jobs import Job, plan_jobs, with_noise, write_scp
 from espnet_hybridse.inference.files.live import LiveInput, live_format, send
-from espnet_hybridse.inference.files.many_files import Summary, enhance_files
+from espnet_hybridse.inference.files.many_files import EnhanceSummary, enhance_files
 from espnet_hybridse.inference.files.one_file import Result
 from espnet_hybridse.inference.files.output import PEAKS, Output
 from espnet_hybridse.inference.files.record import NAME as RECORD
@@ -295,7 +295,7 @@ def print_result(result: Result, stream: TextIO) -> None:
     print(json.dumps(result.as_dict(), ensure_ascii=False), file=stream, flush=True)
 
 
-def print_summary(args: argparse.Namespace, summary: Summary) -> None:
+def print_summary(args: argparse.Namespace, summary: EnhanceSummary) -> None:
     """The last line."""
     text = json.dumps({"summary": summary.as_dict()}) if args.json else f"{args.out}: {summary}"
     print(shown(text), file=args.messages)

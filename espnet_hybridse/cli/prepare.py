@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from espnet_hybridse.corpora.open import prepare as open_corpus
-from espnet_hybridse.corpora.prepare import Options, prepare
+from espnet_hybridse.corpora.prepare import MiniOptions, prepare
 
 CORPORA = ("mini", "open")
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         return _run_open(args)
     if args.repositories:
         raise ValueError(f"--repositories {args.repositories} goes with --corpus open")
-    options = Options(
+    options = MiniOptions(
         speech_dir=args.speech_dir,
         noise_dir=args.noise_dir,
         lang=args.lang,
@@ -82,7 +82,7 @@ def _run_open(args: argparse.Namespace) -> int:
             "--corpus open reads public repositories: name a folder with --repositories DIR (it "
             "may be empty: the lines that fill it are printed)"
         )
-    options = open_corpus.Options(
+    options = open_corpus.OpenOptions(
         repositories=args.repositories,
         mini=not args.without_mini,
         synthetic_hours=args.synthetic_hours,

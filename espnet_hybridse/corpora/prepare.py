@@ -37,7 +37,7 @@ SPEAKER_SECONDS = {"train": 2400.0, "valid": 120.0, "test": 150.0}
 
 
 @dataclass(frozen=True)
-class Options:
+class MiniOptions:
     """Everything that decides what the lists hold; `speech_dir` and `noise_dir` replace packages.
 
     `num_generated` counts the stationary noises and, once more, the wind noises.
@@ -61,7 +61,7 @@ class Options:
         return hashlib.sha256(json.dumps([VERSION, asdict(self)]).encode()).hexdigest()
 
 
-def prepare(options: Options, out: Path, downloads: Path, nj: int = 2) -> list[str]:
+def prepare(options: MiniOptions, out: Path, downloads: Path, nj: int = 2) -> list[str]:
     """Make the lists of the three sets under `out` and return one summary line a set.
 
     Each set has speech.scp, noise.scp, wind.scp, rir.scp (`uid fs path`), and text, utt2lang,

@@ -27,7 +27,7 @@ BATCH = {"cpu": 1, "cuda": 8}
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScoringSummary:
     """What one run of `score` did."""
 
     scored: int
@@ -58,7 +58,7 @@ def score(
     models: Mapping[str, str] | None = None,
     split: str | None = None,
     in_loss: Sequence[str] = (),
-) -> Summary:
+) -> ScoringSummary:
     """Score `inf` against `ref` (None: metrics without a reference only).
 
     Both are lists, folders or single files. Files of several channels are scored channel by
@@ -142,7 +142,9 @@ def score(
                 bad.add(job.uid)
             bar.update(len(scored | bad) - bar.n)
     compact(rows_path, uids)
-    summary = Summary(len(scored), skipped, quarantine.count, columns, unavailable, quarantine.path)
+    summary = ScoringSummary(
+        len(scored), skipped, quarantine.count, columns, unavailable, quarantine.path
+    )
     if uids and not scored and not skipped:
         *_, reason = read_quarantine(quarantine.path).values()
         raise RuntimeError(

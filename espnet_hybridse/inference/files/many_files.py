@@ -32,7 +32,7 @@ PROGRESS = (
 
 
 @dataclass
-class Summary:
+class EnhanceSummary:
     """What a run did."""
 
     done: int = 0
@@ -100,7 +100,7 @@ def enhance_files(
     output: Optional[Output] = None,
     report: Optional[Callable[[Result], None]] = None,
     **options,
-) -> Summary:
+) -> EnhanceSummary:
     """Enhance every job whose target is missing or older than its source.
 
     Args:
@@ -120,7 +120,7 @@ def enhance_files(
     """
     jobs = list(jobs)
     todo = [job for job in jobs if not (resume and is_done(job, since))]
-    summary = Summary(skipped=len(jobs) - len(todo))
+    summary = EnhanceSummary(skipped=len(jobs) - len(todo))
     quarantine = None if log is None else Quarantine(log)
     if not todo:
         return summary
