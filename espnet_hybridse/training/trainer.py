@@ -172,7 +172,10 @@ class HybridTrainer(Trainer):
     ) -> bool:
         """One epoch; true, which ends ESPnet's loop after saving, once the budget is spent."""
         out, epoch = Path(options.output_dir), reporter.get_epoch()
-        if options.validate_start and epoch == 1 < options.max_epoch:
+        untrained = int(options.validate_start and options.max_epoch > 1)
+        if options.average is not None:
+            options.average.start()
+        if epoch <= untrained:
             # Validated and kept like any other epoch, the start wins where training harms it.
             if options.budget is not None:
                 options.budget.begin(epoch)
@@ -197,7 +200,6 @@ class HybridTrainer(Trainer):
             budget.begin(epoch)
             parts["budget"] = budget
         if options.average is not None:
-            options.average.start()
             parts["average"] = options.average
             average_hook = optimizers[0].register_step_post_hook(options.average.update)
         checkpoint = StepCheckpoint(
@@ -238,7 +240,8 @@ class HybridTrainer(Trainer):
 
             def done(batch: int) -> float:
                 """The larger of the shares of epochs and of hours that are over."""
-                epochs = (epoch - 1 + (start + batch) / total) / options.max_epoch
+                trained = epoch - 1 - untrained + (start + batch) / total
+                epochs = trained / (options.max_epoch - untrained)
                 return max(epochs, budget.done() if budget is not None else 0.0)
 
             batches = options.annealing.watch(batches, optimizers, done)

@@ -278,6 +278,7 @@ class Letters(Dataset):
 
 def test_fine_tuning_that_harms_keeps_the_start(rendered, whole, tmp_path):
     harmful = {"optim_conf": {"lr": 1.0}, "num_iters_per_epoch": 2, "keep_nbest_models": 1}
+    harmful["ema_share"] = 0.05
     run = replace(make_run(rendered, tmp_path, max_epoch=2, **harmful), init=whole)
     train_here(run)
     start = weights(find_weights(whole))
