@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "discriminative": {"nn", *GROUND},
     "fusion": {"nn", "model", *GROUND},
     "data": {"simulation", *GROUND},
-    "corpora": {"simulation", *GROUND},
+    "corpora": {"simulation", "scoring", *GROUND},
     "scoring": {"simulation", *GROUND},
     "generative": {"encoders", "nn", *GROUND},
     "tokens": {"encoders", *GROUND},
@@ -37,7 +37,6 @@ NOT_YET = {
     ("corpora/urgent26/__main__.py", "corpora.urgent26.challenge"),
     ("corpora/urgent26/prepare.py", "corpora.generated"),
     ("corpora/urgent26/prepare.py", "simulation.rooms"),
-    ("sqa/config.py", "training.config"),
     ("training/config.py", "training.task"),
 }
 """(file, what it imports) where a rule does not hold yet: to be emptied."""
