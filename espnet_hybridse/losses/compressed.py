@@ -107,7 +107,10 @@ class CompressedSpectrumLoss(TimeDomainLoss, BatchInfo):
         frames = 1 + ilens // (size // 2)
         frame_mask = length_mask(frames, ref_spec.shape[2], ref.dtype)[:, None]
         ref_power, inf_power = (spec.square().sum(-1) for spec in (ref_spec, inf_spec))
-        weights = self._bin_weights(ref_power * frame_mask, self.fs / size)[..., None] * frame_mask
+        # The first and the last frame see the signal begin and end, which leaks into all bins.
+        inner = length_mask(frames - 1, ref_spec.shape[2], ref.dtype)[:, None]
+        inner = torch.cat([torch.zeros_like(inner[..., :1]), inner[..., 1:]], dim=-1)
+        weights = self._bin_weights(ref_power * inner, self.fs / size)[..., None] * frame_mask
         weights = weights / weights.sum((1, 2), keepdim=True)
 
         # |S|^c = (|S|^2)^(c/2), and S |S|^(c-1) for the complex spectrum with its phase.
@@ -127,7 +130,7 @@ class CompressedSpectrumLoss(TimeDomainLoss, BatchInfo):
         return loss
 
     def _bin_weights(self, ref_power: Tensor, bin_hz: float) -> Tensor:
-        """Weights (B, F) from the reference's power (B, F, frames)."""
+        """Weights (B, F) from the reference's power (B, F, frames), zero where it does not count."""
         bins = ref_power.shape[1]
         hertz = torch.arange(bins, device=ref_power.device) * bin_hz
         weights = FLAT_HZ / hertz.clamp(min=FLAT_HZ).to(ref_power.dtype)
