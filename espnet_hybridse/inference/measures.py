@@ -18,9 +18,9 @@ PITCH_HZ = (70.0, 400.0)
 VOICE_HZ = (60.0, 1500.0)
 """What of the spectrum shows their period."""
 FLATNESS_HZ = (100.0, 7000.0)
-LEVELS = np.arange(-160, 62)
+LEVELS = np.arange(-180, 62)
 """Edges in dB of the histograms of levels."""
-HEARD_DB = -95.0
+HEARD_DB = -115.0
 """Frames below are digital silence and say nothing about noise."""
 ACTIVE_DB = 20.0
 """Frames that lie less than this below the loud ones are active."""
@@ -159,7 +159,7 @@ class Gauge:
         frames = np.lib.stride_tricks.sliding_window_view(wav, self._size)[:: self.hop][:count]
         for first in range(0, count, 500):
             self._add_frames(frames[first : first + 500])
-        self._add_samples(wav[: count * self.hop])
+        self._add_samples(wav[: count * self.hop] - wav.mean())
         self._rest = wav[count * self.hop :]
 
     def _add_frames(self, frames: np.ndarray) -> None:
@@ -168,8 +168,9 @@ class Gauge:
         level = _db(power.sum(1))
         rows = _bin(level)
         np.add.at(self._by_level, rows, 1)
+        heard = power[level > HEARD_DB]
         for band, bins in enumerate(self._bands):
-            np.add.at(self._by_band[band], _bin(_db(power[:, bins].sum(1))), 1)
+            np.add.at(self._by_band[band], _bin(_db(heard[:, bins].sum(1))), 1)
         voice = np.fft.irfft(np.where(self._voice, power, 0.0), self._size, axis=1)
         period = (voice[:, self._lags] / np.maximum(voice[:, :1], 1e-30)).max(1).clip(0, 0.999)
         np.add.at(self._by_period, (rows, (20 * period).astype(int)), 1)
@@ -229,10 +230,10 @@ class Gauge:
         loud = _percentile(self._by_level * heard, 95)
         active = LEVELS[:-1] > loud - ACTIVE_DB
         total = (self._by_level * heard).sum()
-        high = np.array([_percentile(band * heard, 95) for band in self._by_band])
+        high = np.array([_percentile(band, 95) for band in self._by_band])
         strong = high > high.max() - 35
         to = {
-            share: (high - [_percentile(band * heard, share) for band in self._by_band])[strong]
+            share: (high - [_percentile(band, share) for band in self._by_band])[strong]
             for share in (10, 25, 50)
         }
         periods = self._by_period[active].sum(0)
@@ -277,7 +278,7 @@ class Gauge:
 
 
 def _db(power):
-    return 10 * np.log10(power + 1e-16)
+    return 10 * np.log10(power + 1e-18)
 
 
 def _bin(level):
