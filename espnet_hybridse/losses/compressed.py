@@ -130,7 +130,7 @@ class CompressedSpectrumLoss(TimeDomainLoss, BatchInfo):
         return loss
 
     def _bin_weights(self, ref_power: Tensor, bin_hz: float) -> Tensor:
-        """Weights (B, F) from the reference's power (B, F, frames), zero where it does not count."""
+        """Weights (B, F) from the reference's power (B, F, frames), zero where it counts not."""
         bins = ref_power.shape[1]
         hertz = torch.arange(bins, device=ref_power.device) * bin_hz
         weights = FLAT_HZ / hertz.clamp(min=FLAT_HZ).to(ref_power.dtype)
