@@ -42,7 +42,6 @@ def make_utterances(
     seed: int,
     min_snr_db: float = MIN_SNR_DB,
     join: bool = True,
-    cut: bool = False,
 ) -> tuple[list[Utterance], list[tuple[str, str, str]]]:
     """Decode, clean and join one speaker's clips into out/<speaker>/*.flac.
 
@@ -54,8 +53,6 @@ def make_utterances(
     Args:
         join: False where `speaker` stands for several people: each clip stays one utterance,
             and keeps its silence where it would be too short without.
-        cut: clips of more than 15 s that have no text end at a pause before that, and are not set
-            aside.
 
     Returns:
         The utterances, and `(uid, path, reason)` of every file that could not be used.
@@ -64,8 +61,8 @@ def make_utterances(
     order = sorted(recordings, key=lambda recording: str(recording.path))
     identity = [[str(r.path), _stamp(r.path), r.lang, r.text] for r in order]
     settings = [identity, max_seconds, seed, min_snr_db]
-    if cut or not join:
-        settings += [join, cut]
+    if not join:
+        settings.append(join)
     digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     if manifest.is_file():
         done = json.loads(manifest.read_text(encoding="utf-8"))
@@ -75,7 +72,7 @@ def make_utterances(
     rng = np.random.default_rng([seed, zlib.crc32(speaker.encode())])
     utterances: list[Utterance] = []
     bad: list[tuple[str, str, str]] = []
-    clips = _clips(order, min_snr_db, bad, 0.0 if join else MIN_SECONDS, cut)
+    clips = _clips(order, min_snr_db, bad, 0.0 if join else MIN_SECONDS)
     groups = _groups(clips, rng) if join else ((fs, [(clip, wav)]) for clip, wav, fs in clips)
     for fs, group in groups:
         uid = f"{speaker}-{len(utterances):04d}"
@@ -116,7 +113,6 @@ def _clips(
     min_snr_db: float,
     bad: list,
     min_seconds: float = 0.0,
-    cut: bool = False,
 ):
     """Yield (recording, trimmed (T,), fs) of the files fit as a clean target, each content once.
 
@@ -132,8 +128,6 @@ def _clips(
                 raise BadAudio(f"noisy: about {snr:.0f} dB SNR, at least {min_snr_db:g} wanted")
             trimmed = trim(wav, fs)
             wav = trimmed if trimmed.size >= min_seconds * fs else wav
-            if cut and recording.text == NO_TEXT:
-                wav = _cut(wav, fs)
             if wav.size > MAX_SECONDS * fs:
                 raise BadAudio(f"too long: {wav.size / fs:.1f} s, at most {MAX_SECONDS:g} s")
         except BadAudio as error:
@@ -143,16 +137,6 @@ def _clips(
         if content not in seen:
             seen.add(content)
             yield recording, wav, fs
-
-
-def _cut(wav: np.ndarray, fs: int) -> np.ndarray:
-    """(T,) up to the quietest tenth of a second in the last third of MAX_SECONDS."""
-    limit = int(MAX_SECONDS * fs)
-    if wav.size <= limit:
-        return wav
-    start, step = limit * 2 // 3, fs // 10
-    powers = np.square(wav[start:limit][: (limit - start) // step * step]).reshape(-1, step)
-    return trim(wav[: start + (int(powers.mean(axis=1).argmin()) + 1) * step], fs)
 
 
 def _groups(clips, rng: np.random.Generator):

@@ -8,7 +8,7 @@ from espnet_hybridse.corpora.mini.noise import find_noise, split_recordings
 from espnet_hybridse.corpora.mini.speech import VOICES, find_speech
 from espnet_hybridse.corpora.recordings import Recording
 
-MAX_SECONDS = {"train": 1200.0, "valid": 60.0}
+MAX_SECONDS = {"train": 420.0, "valid": 60.0}
 MIN_DNSMOS = 2.4
 """Laxer than for the other sources (our choice): most voices above 24 kHz are among these."""
 

@@ -71,7 +71,6 @@ class Limits:
     min_dnsmos: float
     best_seconds: float = float("inf")
     join: bool = True
-    cut: bool = False
 
 
 @dataclass
@@ -186,9 +185,7 @@ def _add_speech(
             name = voice_set(item.source.name, speaker)
             held_out = 4 * HELD_OUT_SECONDS if speaker in voices.sets else HELD_OUT_SECONDS
             seconds = voices.max_seconds if name == "train" else held_out
-            limits = Limits(
-                seconds, options.min_dnsmos, voices.best_seconds, voices.join, voices.cut
-            )
+            limits = Limits(seconds, options.min_dnsmos, voices.best_seconds, voices.join)
             jobs.append((name, speaker, recordings, limits))
     for speaker, (name, recordings) in mini_voices(roots).items():
         jobs.append((name, speaker, recordings, Limits(MAX_SECONDS[name], MIN_DNSMOS)))
@@ -214,13 +211,7 @@ def make_voice(
 ) -> tuple[list[Utterance], list[Verdict], list[tuple[str, str, str]]]:
     """Utterances of one voice that are clean enough, all verdicts, and files that are unusable."""
     utterances, bad = make_utterances(
-        speaker,
-        recordings,
-        audio / "speech",
-        limits.max_seconds,
-        seed,
-        join=limits.join,
-        cut=limits.cut,
+        speaker, recordings, audio / "speech", limits.max_seconds, seed, join=limits.join
     )
     kept, verdicts = judge_all(utterances, audio / "judged", speaker, limits.min_dnsmos)
     if sum(utterance.seconds for utterance in kept) > limits.best_seconds:

@@ -17,9 +17,6 @@ MAX_SECONDS = 1.5
 LEAD_SECONDS = 0.001
 """What is kept before the direct path: the ringing of its fractional delay."""
 
-MAX_RESPONSES = 24
-"""Most responses of one file, spread over all (our choice): one room must not stand for many."""
-
 EARLY_DB = -12.0
 """A response with more than this before its peak, re the peak, has no clear direct path."""
 
@@ -63,13 +60,12 @@ def make_measured_rooms(
             bad.append((name, str(path), str(error)))
             continue
         target_fs = max(rate for rate in RATES if rate <= fs)
-        step = -(-len(responses) // MAX_RESPONSES)
-        for index in range(0, len(responses), step):
+        for index, response in enumerate(responses):
             uid = f"measured-{name}-{_stamp(path)}-{index:03d}"
             file = out / f"{uid}.wav"
             try:
                 if not file.is_file():
-                    rir = shape_response(resample(responses[index], fs, target_fs), target_fs)
+                    rir = shape_response(resample(response, fs, target_fs), target_fs)
                     write_audio(file, rir, target_fs, subtype="FLOAT")
             except BadAudio as error:
                 bad.append((uid, str(path), str(error)))

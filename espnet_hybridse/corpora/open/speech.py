@@ -17,7 +17,6 @@ class Voices:
     max_seconds: most speech of one voice that is used for training
     best_seconds: most that is kept after the utterances were judged, the best first
     join: short clips of one voice are joined to utterances; not where `speaker` stands for many
-    cut: clips of more than 15 s are cut at a pause
     sets: set of named voices; the others are dealt out, see :func:`voice_set`
     valid, test: voices out of 1000 that go to these sets, of those that `sets` does not name
     """
@@ -26,7 +25,6 @@ class Voices:
     max_seconds: float = 3600.0
     best_seconds: float = float("inf")
     join: bool = True
-    cut: bool = False
     sets: dict[str, str] = field(default_factory=dict)
     valid: int = 0
     test: int = 0
@@ -113,8 +111,8 @@ def _lines(path: Path) -> list[str]:
 
 
 VOICES: dict[str, Voices] = {
-    "resemble-ai/Resemblyzer": Voices(_librispeech, cut=True, valid=50, test=60),
-    "jimbozhang/speechocean762": Voices(_speechocean, valid=50, test=80),
+    "resemble-ai/Resemblyzer": Voices(_librispeech, valid=50, test=60),
+    "jimbozhang/speechocean762": Voices(_speechocean, 40.0, valid=50, test=80),
     "Picovoice/speech-to-intent-benchmark": Voices(_picovoice_commands, 7200.0, join=False),
     "Picovoice/wake-word-benchmark": Voices(_picovoice_words, 7200.0, 2700.0, join=False),
     "rhasspy/dataset-voice-kathleen": Voices(_kathleen, 5400.0),
