@@ -153,7 +153,7 @@ class _Forward:
     """
 
     def __init__(self, pipe: BinaryIO):
-        self._read, self._ahead = getattr(pipe, "read1", pipe.read), b""
+        self._read, self._ahead = getattr(pipe, "read1", None) or pipe.read, b""
 
     def peek(self, size: int) -> bytes:
         """The first bytes, which stay; fewer at the end."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import soundfile
 
 from espnet_hybridse.fileio.audio import MIN_SECONDS, SILENCE_PEAK
 from espnet_hybridse.fileio.decode import open_audio
@@ -256,9 +257,11 @@ def _written(
     pairs = ((block, None if dry is None else dry.take(block.shape[1])) for block in blocks)
     written = write_result(job, look.info, pairs, output, look.power, look.loudness, progress)
     warnings = [*look.warnings, *written.warnings]
-    if not keeps_length(look.info.subtype):
-        warnings.append(f"written as {written.container} {written.subtype}: {look.info.subtype} "
-                        "would change the length")  # fmt: skip
+    kind, form = look.info.container, f"{written.container} {written.subtype}"
+    if kind not in soundfile.available_formats():
+        warnings.append(f"written as {form}: {kind.partition(',')[0]} is only read")
+    elif not keeps_length(look.info.subtype):
+        warnings.append(f"written as {form}: {look.info.subtype} would change the length")
     quiet_s = look.seconds_without_speech()
     return Result(job, written, decision, quiet_s, tuple(warnings))
 
