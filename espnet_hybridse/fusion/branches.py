@@ -164,7 +164,7 @@ class OwnGrid(nn.Module):
         wav = to_wave(spectrum, fs)
         lengths = torch.full((len(wav),), wav.shape[1])
         [enhanced, *_], *_ = self.model.forward_enhance(wav, lengths, dict(additional), fs=fs)
-        return [stft(enhanced, fs, WINDOW_MS["disc"])[:, : spectrum.shape[1]]], ilens, {}
+        return [stft(enhanced, fs, WINDOW_MS["disc"], spectrum.shape[1])], ilens, {}
 
 
 def decode_in(separator: Optional[nn.Module], dtype: Optional[str]) -> None:
@@ -194,7 +194,7 @@ def generate(branch, spectrum: torch.Tensor, fs: int) -> torch.Tensor:
     wav = to_wave(spectrum, fs)
     enhanced = branch.enhance(stft(wav, fs, WINDOW_MS["gen"]))
     enhanced = istft(enhanced, fs, WINDOW_MS["gen"], wav.shape[1])
-    return stft(enhanced, fs, WINDOW_MS["disc"])[:, : spectrum.shape[1]]
+    return stft(enhanced, fs, WINDOW_MS["disc"], spectrum.shape[1])
 
 
 def to_wave(spectrum: torch.Tensor, fs: int) -> torch.Tensor:

@@ -226,7 +226,7 @@ class USESFusion(TFGridNetV3):
         self, name: str, noisy: torch.Tensor, fs: int, waveforms: Dict[str, torch.Tensor]
     ) -> torch.Tensor:
         if name in waveforms:
-            return stft(waveforms[name], fs, WINDOW_MS["disc"])[:, : noisy.shape[1]]
+            return stft(waveforms[name], fs, WINDOW_MS["disc"], noisy.shape[1])
         branch = self.branches[name]
         if not branch:
             raise ValueError(

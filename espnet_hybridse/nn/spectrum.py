@@ -43,17 +43,23 @@ def rate_of(n_freqs: int, win_ms: int) -> int:
     return bins[n_freqs]
 
 
-def stft(wav: torch.Tensor, fs: int, win_ms: int) -> torch.Tensor:
-    """(B, T) -> (B, 1 + T // hop, F) complex; the transform of ESPnet's STFTEncoder.
+def stft(wav: torch.Tensor, fs: int, win_ms: int, frames: int | None = None) -> torch.Tensor:
+    """(B, T) -> (B, frames, F) complex; the transform of ESPnet's STFTEncoder.
 
     Signals too short for the reflected margin are zero-padded at the end. Inverts to 1e-5 for
     whole hops (at 22.05 kHz, 20 ms: and one sample); samples beyond the last of them lie under the
     edge of a single window.
+
+    Args:
+        wav: (B, T) at `fs` Hz.
+        fs: rate in Hz.
+        win_ms: window in ms; the hop is half of it.
+        frames: how many to give, zeros behind the signal if need be; None gives 1 + T // hop.
     """
     size = n_fft(fs, win_ms)
     hop = n_fft(fs, win_ms) // 2
-    frames = 1 + wav.shape[-1] // hop
-    wav = torch.nn.functional.pad(wav, (0, max(size - wav.shape[-1], 0)))
+    frames = 1 + wav.shape[-1] // hop if frames is None else frames
+    wav = torch.nn.functional.pad(wav, (0, max(max(size, (frames - 1) * hop) - wav.shape[-1], 0)))
     window = torch.hann_window(size, device=wav.device, dtype=wav.dtype)
     spectrum = torch.stft(wav, size, hop, size, window, return_complex=True)
     return spectrum.transpose(1, 2)[:, :frames]

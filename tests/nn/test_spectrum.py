@@ -11,7 +11,7 @@ from espnet_hybridse.discriminative import TFGridNetSFI
 from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.model.espnet_model import HybridEnhancementModel
 from espnet_hybridse.model.loading import LoadedModel
-from espnet_hybridse.nn.spectrum import istft, n_fft, rate_of, stft
+from espnet_hybridse.nn.spectrum import WINDOW_MS, istft, n_fft, rate_of, stft
 
 WINDOW = {"n_fft": 960, "hop_length": 480, "default_fs": 48000}
 
@@ -70,3 +70,12 @@ def test_own_transform_is_the_encoders(fs):
 def test_22050_has_an_odd_window_and_half_of_it_floored_as_hop():
     assert n_fft(22050, 20) == 441
     assert stft(torch.zeros(1, 22050), 22050, 20).shape == (1, 1 + 22050 // 220, 221)
+
+
+@pytest.mark.parametrize("frames", [5, 9, 12])
+def test_frames_that_are_asked_for_hold_zeros_behind_the_signal(frames):
+    wav = torch.randn(2, 8 * 160)
+    spectrum = stft(wav, 16000, WINDOW_MS["disc"], frames)
+    assert spectrum.shape[1] == frames
+    longer = stft(torch.nn.functional.pad(wav, (0, 1600)), 16000, WINDOW_MS["disc"])
+    torch.testing.assert_close(spectrum[:, :8], longer[:, : min(frames, 8)])
