@@ -59,7 +59,9 @@ def stft(wav: torch.Tensor, fs: int, win_ms: int, frames: int | None = None) -> 
     size = n_fft(fs, win_ms)
     hop = n_fft(fs, win_ms) // 2
     frames = 1 + wav.shape[-1] // hop if frames is None else frames
-    wav = torch.nn.functional.pad(wav, (0, max(max(size, (frames - 1) * hop) - wav.shape[-1], 0)))
+    # Of an odd window the margins are a sample short of it.
+    needed = max(size, (frames - 1) * hop + size % 2)
+    wav = torch.nn.functional.pad(wav, (0, max(needed - wav.shape[-1], 0)))
     window = torch.hann_window(size, device=wav.device, dtype=wav.dtype)
     spectrum = torch.stft(wav, size, hop, size, window, return_complex=True)
     return spectrum.transpose(1, 2)[:, :frames]

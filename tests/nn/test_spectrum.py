@@ -72,10 +72,11 @@ def test_22050_has_an_odd_window_and_half_of_it_floored_as_hop():
     assert stft(torch.zeros(1, 22050), 22050, 20).shape == (1, 1 + 22050 // 220, 221)
 
 
+@pytest.mark.parametrize("fs", [16000, 22050])
 @pytest.mark.parametrize("frames", [5, 9, 12])
-def test_frames_that_are_asked_for_hold_zeros_behind_the_signal(frames):
-    wav = torch.randn(2, 8 * 160)
-    spectrum = stft(wav, 16000, WINDOW_MS["disc"], frames)
+def test_frames_that_are_asked_for_hold_zeros_behind_the_signal(frames, fs):
+    wav = torch.randn(2, 8 * fs // 100)
+    spectrum = stft(wav, fs, WINDOW_MS["disc"], frames)
     assert spectrum.shape[1] == frames
-    longer = stft(torch.nn.functional.pad(wav, (0, 1600)), 16000, WINDOW_MS["disc"])
+    longer = stft(torch.nn.functional.pad(wav, (0, 1600)), fs, WINDOW_MS["disc"])
     torch.testing.assert_close(spectrum[:, :8], longer[:, : min(frames, 8)])
