@@ -1,6 +1,7 @@
 """Training crops a second of one loader worker: sought in the file, and cut from the whole of it.
 
-    python benchmarks/loading.py [--seconds 10] [--fs 48000] [--num 60] [--chunk_s 4] [--format flac]
+    python benchmarks/loading.py [--seconds 10] [--fs 48000] [--num 60] [--chunk_s 4]
+        [--format flac]
 
 CPU time is counted, not time by the clock: other work on the machine does not change the numbers.
 """
