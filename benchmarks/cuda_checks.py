@@ -22,10 +22,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np  # noqa: E402
-import soundfile  # noqa: E402
 import torch  # noqa: E402
-import yaml  # noqa: E402
-from helpers.tiny_models import DISC, FUSION, GEN, SPEECH_TRANSFORMER  # noqa: E402
+from helpers.training_runs import make_noise_data, noise_run, train_here  # noqa: E402
 
 CHECKS = {}
 RATES = (8000, 16000, 48000)
@@ -54,80 +52,27 @@ def on_gpu(function):
 
 
 class Bench:
-    """A folder with a data set, tokens and configurations that all checks share."""
+    """A folder with a data set, tokens and experiments that all checks share."""
 
     def __init__(self, root: Path, device: torch.device):
         self.root, self.device = root, device
-        self.set = root / "dump/raw/train"
-        self.set.mkdir(parents=True)
-        rng = np.random.default_rng(0)
-        lists = {name: [] for name in ("wav.scp", "spk1.scp", "utt2fs", "speech_length.scp")}
-        tokens = []
-        for number in range(24):
-            fs, uid = RATES[number % 3], f"utt{number:02d}"
-            clean = (0.05 * rng.standard_normal(2 * fs)).astype(np.float32)
-            noisy = clean + 0.02 * rng.standard_normal(2 * fs)
-            for name, wave in (("spk1", clean), ("wav", noisy)):
-                path = root / f"{name}_{uid}.flac"
-                soundfile.write(path, wave, fs)
-                lists[f"{name}.scp"].append(f"{uid} {path}")
-            lists["utt2fs"].append(f"{uid} {fs}")
-            lists["speech_length.scp"].append(f"{uid} {2 * fs}")
-            tokens.append(f"{uid} {' '.join(map(str, rng.integers(0, 32, 101)))}")
-        for name, lines in lists.items():
-            (self.set / name).write_text("\n".join(lines) + "\n")
-        folder = root / "dump/tokens/train"
-        folder.mkdir(parents=True)
-        (folder / "text_int").write_text("\n".join(tokens) + "\n")
-        from espnet_hybridse.tokens.manifest import write_manifest
-
-        write_manifest(
-            folder,
-            {"backend": "kmeans", "id": "noise", "sha256": "0", "rate": 50, "vocab_size": 32},
-        )
-        self.wavlm = root / "wavlm"
-        from transformers import WavLMConfig, WavLMModel
-
-        WavLMModel(WavLMConfig(**SPEECH_TRANSFORMER)).save_pretrained(self.wavlm)
+        make_noise_data(root, num=24, rates=RATES, seconds=2.0)
 
     def run(self, branch: str, folder: str, **changes):
         """A training run of one branch at a tiny size."""
-        from espnet_hybridse.training.run import TrainingRun
-
-        name = {"hybrid": "fusion"}.get(branch, branch)
-        config = yaml.safe_load((ROOT / f"conf/mini/train_{name}.yaml").read_text())
-        conf = config["separator_conf"]
-        conf.update({"disc": DISC, "gen": GEN, "hybrid": FUSION}[branch])
-        if branch == "gen":
-            conf.update(semantic="wavlm", semantic_conf={"model": str(self.wavlm)})
-            conf.update(vocab_size=32, free_running_prob=0.5)
-        else:
-            conf["amp_dtype"] = None
-        config["criterions"] = [
-            item for item in config["criterions"] if item["name"] not in ("estoi", "sqa")
-        ]
-        config.update(max_epoch=1, num_iters_per_epoch=6, num_workers=2, batch_size=4)
-        config.update(log_interval=2, preprocessor_conf={"chunk_s": 1.0}, anneal="cosine")
-        config.update(ema_decay=None, ema_share=0.05)
-        config.update(changes)
-        exp = self.root / folder
-        exp.mkdir(parents=True, exist_ok=True)
-        (exp / "train.yaml").write_text(yaml.safe_dump(config))
-        run = TrainingRun(
-            branch, exp / "train.yaml", exp, self.set, self.set, tokens=self.root / "dump/tokens"
-        )
+        lengths = {"num_iters_per_epoch": 6, "num_workers": 2, "log_interval": 2}
+        changes = {**lengths, "preprocessor_conf": {"chunk_s": 1.0}, "ema_share": 0.05, **changes}
+        run = noise_run(self.root, branch, self.root / folder, **changes)
         ngpu = int(self.device.type == "cuda")
         return replace(run, ngpu=ngpu, on_the_fly=branch == "hybrid")
 
     def train(self, run, *options: str) -> dict[int, dict[str, float]]:
         """Train in this process; the rows of progress.jsonl by batch."""
-        from espnet_hybridse.training.task import HybridEnhancementTask
-
         extra = []
         if run.branch == "hybrid":
             for name in ("disc", "gen"):
                 extra += ["--separator_conf", f"{name}={self.root / name}"]
-        HybridEnhancementTask.main(cmd=[*run.command()[3:], *extra, *options])
+        train_here(run, *extra, *options)
         rows = (run.exp / "progress.jsonl").read_text().splitlines()
         return {row["batch"]: row for row in map(json.loads, rows)}
 
@@ -150,8 +95,9 @@ def train_disc(bench):
 @check
 def train_gen(bench):
     """Gen., float32 and bfloat16, half of its batches on its own history."""
-    one = finite(bench.train(bench.run("gen", "gen")))
-    two = finite(bench.train(bench.run("gen", "gen_amp", use_amp=True)))
+    half = ("--separator_conf", "free_running_prob=0.5")
+    one = finite(bench.train(bench.run("gen", "gen"), *half))
+    two = finite(bench.train(bench.run("gen", "gen_amp", use_amp=True), *half))
     return f"float32 {one}; amp {two}"
 
 

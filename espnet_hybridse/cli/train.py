@@ -1,16 +1,18 @@
-"""`hybridse train`: stages 5, 6 and 8."""
+"""`hybridse train`: one of the three networks."""
 
 import argparse
 from pathlib import Path
 
 from espnet_hybridse.fileio.yaml_config import ConfigError
+from espnet_hybridse.model.branch import BRANCHES
 from espnet_hybridse.training.config import check_train_config
 from espnet_hybridse.training.launch import LAUNCHERS
-from espnet_hybridse.training.run import STREAMS, TrainingRun, train
+from espnet_hybridse.training.run import TrainingRun
+from espnet_hybridse.training.start import train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--branch", choices=tuple(STREAMS), required=True)
+    parser.add_argument("--branch", choices=tuple(BRANCHES), required=True)
     parser.add_argument("--config", type=Path, required=True, help="training YAML")
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder")
     parser.add_argument("--train", type=Path, default=Path("dump/raw/train"))

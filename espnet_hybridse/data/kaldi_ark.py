@@ -5,24 +5,19 @@ An entry is `uid AUDIO<n><length><file>`: the extended archive of kaldiio, which
 """
 
 import os
-import random
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Set, Tuple, Union
+from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 from tqdm import tqdm
 
-from espnet_hybridse.fileio.audio import read_audio
-from espnet_hybridse.fileio.decode import container_of, read_info
+from espnet_hybridse.fileio.decode import read_info
 from espnet_hybridse.fileio.formats import BadAudio
 from espnet_hybridse.fileio.lists import ListError, Quarantine, atomic_path, read_list, write_list
 
 AUDIO_LISTS = ("wav.scp", "spk1.scp")
 LENGTH_BYTES = 8
-
-Row = Dict[str, Union[str, float]]
 
 
 @dataclass(frozen=True)
@@ -149,50 +144,3 @@ def copy_list(source: Path, target: Path, without: Set[str]) -> None:
         lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if line.partition(" ")[0].partition("\t")[0] not in without]
         tmp.write_text("".join(kept), encoding="utf-8")
-
-
-def read_rates(
-    sets: Iterable[Path], count: int, seed: int = 0
-) -> List[Dict[str, Union[str, float]]]:
-    """How fast each set's wav.scp is read in random order, as training does, by one process.
-
-    The first reading is of pages that are thrown out of the cache beforehand, as far as the
-    system lets a user do so; the second finds them there.
-
-    Args:
-        sets: folders.
-        count: utterances to read, the same of every set.
-        seed: of their choice.
-
-    Returns:
-        A row a set: files, megabytes, and for "cold" and "warm" utterances and megabytes a second.
-    """
-    sets = list(sets)
-    tables = [read_list(folder / "wav.scp") for folder in sets]
-    shared = sorted(set.intersection(*(set(table) for table in tables)))
-    chosen = random.Random(seed).sample(shared, min(count, len(shared)))
-    rows = []
-    for folder, table in zip(sets, tables, strict=True):
-        files = {container_of(value) for value in table.values()}
-        row: Row = {"set": str(folder), "files": len(files)}
-        row["megabytes"] = sum(os.path.getsize(path) for path in files) / 1e6
-        for state in ("cold", "warm"):
-            if state == "cold":
-                for path in files:
-                    forget(path)
-            start, size = time.perf_counter(), 0
-            for uid in chosen:
-                size += read_audio(table[uid])[0].nbytes
-            took = time.perf_counter() - start
-            row[f"{state}_utterances_per_s"] = len(chosen) / took
-            row[f"{state}_audio_megabytes_per_s"] = size / 1e6 / took
-        rows.append(row)
-    return rows
-
-
-def forget(path: str) -> None:
-    """Ask the system to drop a file's pages."""
-    if hasattr(os, "posix_fadvise"):
-        with open(path, "rb") as handle:
-            os.fsync(handle.fileno())
-            os.posix_fadvise(handle.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -103,6 +103,19 @@ class MappedList:
         self.keys = np.empty(0, "S1")
 
 
+def first_value(path: str | Path) -> str:
+    """The value of a list's first line, without reading the others.
+
+    Raises:
+        ListError: there is no line.
+    """
+    with open(path, encoding="utf-8") as handle:
+        for line in handle:
+            if line.strip():
+                return line.split(maxsplit=1)[1].rstrip() if len(line.split()) > 1 else ""
+    raise ListError(f"{path}: the list is empty; at least one line 'key value' is needed")
+
+
 def join(lists: Sequence[MappedList]) -> tuple[np.ndarray, list[np.ndarray]]:
     """The keys (N,) that stand in all lists, sorted, and each list's rows (N,) of them."""
     common = lists[0].keys

@@ -20,6 +20,7 @@ class Stream:
         is_audio: a waveform; else whole numbers.
         branches: that are trained with it; empty of those that all need.
         made_by: the command that makes it.
+        made_of: the branch whose output it is, or nothing.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Stream:
     is_audio: bool
     branches: tuple[str, ...]
     made_by: str
+    made_of: str = ""
 
     def path(self, dataset: Path, tokens: Path, branches: Path) -> Path:
         """The list of one set.
@@ -51,12 +53,22 @@ STREAMS = (
     Stream("speech_ref1", "spk1.scp", "set", True, (), "hybridse simulate"),
     Stream("fs", "utt2fs", "set", False, (), "hybridse simulate"),
     Stream("tokens", "text_int", "tokens", False, ("gen",), "hybridse tokenize"),
-    Stream("speech_disc", "spk1.scp", "branches/disc", True, ("hybrid",), "hybridse enhance"),
-    Stream("speech_gen", "spk1.scp", "branches/gen", True, ("hybrid",), "hybridse enhance"),
+    *(
+        Stream(
+            f"speech_{branch}",
+            "spk1.scp",
+            f"branches/{branch}",
+            is_audio=True,
+            branches=("hybrid",),
+            made_by="hybridse enhance",
+            made_of=branch,
+        )
+        for branch in ("disc", "gen")
+    ),
 )
 """All inputs, in the order in which they are read."""
 WAVEFORMS = tuple(stream.name for stream in STREAMS if stream.is_audio)
-DUMPED = tuple(stream.name for stream in STREAMS if stream.folder.startswith("branches"))
+DUMPED = tuple(stream.name for stream in STREAMS if stream.made_of)
 """Outputs of the branches, which belong to one recording's noise."""
 
 

@@ -4,9 +4,10 @@ import contextlib
 import io
 import logging
 import os
+import re
 import subprocess
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +22,10 @@ FORMAT += "%(levelname)s: %(message)s"
 """That of ESPnet's own logs."""
 MODULE = 3
 """Words of a command before its options: the interpreter, -m and the module."""
+
+TAIL = 15
+"""Lines of the log that an error carries."""
+TRACEBACK = re.compile(r"^(\[rank\d+\]: ?|)Traceback \(most recent call last\):")
 
 Entry = Callable[[Sequence[str]], None]
 
@@ -64,6 +69,7 @@ def follow(
     # Processes that meet at the file of a killed training would wait for it.
     (exp / INIT_FILE).unlink(missing_ok=True)
     (exp / JOB_LOG).unlink(missing_ok=True)
+    before = len(log.read_text(errors="replace").splitlines()) if log.is_file() else 0
     bar = tqdm(desc=f"training {branch}", unit="epoch", dynamic_ncols=True)
     with bar, open(log, "a", encoding="utf-8") as handle:
         writer = LogWriter(handle, bar)
@@ -74,8 +80,11 @@ def follow(
         if (exp / JOB_LOG).is_file():  # the cluster's job could not write to us
             writer.write((exp / JOB_LOG).read_text(encoding="utf-8", errors="replace"))
     if code:
-        tail = "".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:])
-        raise RuntimeError(f"training {branch} failed (code {code}); {log}:\n{tail}")
+        lines = log.read_text(errors="replace").splitlines()
+        cause = first_error(lines[before:])
+        words = f"\n{cause}\nlast lines of the log:" if cause else ""
+        tail = "\n".join(lines[-TAIL:])
+        raise RuntimeError(f"training {branch} failed (code {code}); {log}:{words}\n{tail}")
     return writer.epochs
 
 
@@ -116,3 +125,21 @@ def _run_apart(command: Sequence[str], launcher: str, writer: LogWriter) -> int:
     for text in process.stdout:
         writer.write(text)
     return process.wait()
+
+
+def first_error(lines: Iterable[str]) -> str | None:
+    """The error that the first traceback of a log ends with, by the rank that raised it.
+
+    Where several processes train, the one that fails first takes the others with it, and what
+    ends the log is the launcher's report.
+    """
+    prefix = None
+    for line in lines:
+        if prefix is None:
+            match = TRACEBACK.match(line)
+            prefix = match.group(1) if match else None
+        elif line.startswith(prefix):
+            words = line[len(prefix) :]
+            if words and not words[0].isspace():
+                return f"{prefix}{words}".strip()
+    return None

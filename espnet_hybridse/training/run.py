@@ -1,34 +1,22 @@
-"""Stages 5, 6 and 8: one training run as ESPnet sees it, reproducible from its folder."""
+"""One training run as ESPnet sees it, reproducible from its folder."""
 
 import hashlib
-import shlex
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Iterator, List, Optional, Sequence
 
+from espnet_hybridse.data.mapped_list import first_value
+from espnet_hybridse.data.streams import STREAMS, Stream
 from espnet_hybridse.fileio.checksum import file_sha256
 from espnet_hybridse.fileio.decode import ARCHIVED
-from espnet_hybridse.fileio.lists import ListError, atomic_path, read_list
+from espnet_hybridse.fileio.lists import ListError
 from espnet_hybridse.fileio.yaml_config import read_yaml
+from espnet_hybridse.model.branch import HYBRID
 from espnet_hybridse.model.files import WEIGHTS_STAMP, find_weights
-from espnet_hybridse.tokens.manifest import (
-    MANIFEST_NAME,
-    check_compatible,
-    read_manifest,
-    write_manifest,
-)
-from espnet_hybridse.training.curves import read_curves
-from espnet_hybridse.training.follow import Entry, follow
+from espnet_hybridse.tokens.manifest import read_manifest
 from espnet_hybridse.training.launch import launched
-from espnet_hybridse.training.rotation import CHECKPOINT, PREVIOUS
-from espnet_hybridse.training.step_checkpoint import NAME
 
-STREAMS = {
-    "disc": (),
-    "gen": ("tokens",),
-    "hybrid": ("speech_disc", "speech_gen"),
-}
 LENGTH_KEYS = ("max_epoch", "num_iters_per_epoch", "patience", "log_interval")
 LENGTH_KEYS += ("save_steps", "save_minutes", "nan_patience")
 """Keys of a config that may change when training goes on."""
@@ -48,8 +36,8 @@ class TrainingRun:
         exp: experiment folder.
         train, valid: rendered sets, such as dump/raw/train; with preprocessor urgent_dynamic
             `train` is a set of dry speech.
-        tokens: folder of token sets (stage 4), needed by gen.
-        branches: folder of dumped branch outputs (stage 7), needed by hybrid.
+        tokens: folder of token sets (hybridse tokenize), needed by gen.
+        branches: folder of dumped branch outputs (hybridse enhance), needed by hybrid.
         init: experiment whose weights to start from.
         init_exclude: prefixes of its parameters that are left at random here.
         on_the_fly: run a hybrid's frozen branches in training instead of reading their dumps.
@@ -69,41 +57,24 @@ class TrainingRun:
     valid: Path
     tokens: Path = Path("dump/tokens")
     branches: Path = Path("dump/branches")
-    init: Optional[Path] = None
+    init: Path | None = None
     init_exclude: Sequence[str] = ()
     on_the_fly: bool = False
     unfreeze: Sequence[str] = ()
-    max_hours: Optional[float] = None
+    max_hours: float | None = None
     seed: int = 0
     ngpu: int = 0
     num_nodes: int = 1
     launcher: str = "local"
     nproc: int = 1
-    rdzv: Optional[str] = None
-    cmd: Optional[str] = None
-    overfit: Optional[int] = None
-    profile: Optional[int] = None
-    extra: List[str] = field(default_factory=list)
+    rdzv: str | None = None
+    cmd: str | None = None
+    overfit: int | None = None
+    profile: int | None = None
+    extra: list[str] = field(default_factory=list)
 
-    def streams(self, dataset: Path) -> Iterator[str]:
-        """ESPnet's `path,name,type` of each input of one set.
-
-        Raises:
-            ListError: a list is missing; the message names the stage that makes it.
-        """
-        files = {
-            "speech_mix": (dataset / "wav.scp", "sound", 2),
-            "speech_ref1": (dataset / "spk1.scp", "sound", 2),
-            "fs": (dataset / "utt2fs", "text_int", 2),
-            "tokens": (self.tokens / dataset.name / "text_int", "text_int", 4),
-            "speech_disc": (self.branches / "disc" / dataset.name / "spk1.scp", "sound", 7),
-            "speech_gen": (self.branches / "gen" / dataset.name / "spk1.scp", "sound", 7),
-        }
-        dumped = [
-            name
-            for name in STREAMS[self.branch]
-            if name == "tokens" or not (self.on_the_fly or name[len("speech_") :] in self.unfreeze)
-        ]
+    def inputs(self, dataset: Path) -> Iterator[Stream]:
+        """The inputs that this training reads of one set."""
         # Noise that is drawn in training needs dry speech alone; validation stays rendered.
         dynamic = read_yaml(self.config).get("preprocessor") == "urgent_dynamic"
         dry = dynamic and dataset == self.train
@@ -112,14 +83,28 @@ class TrainingRun:
                 f"{dataset} is a rendered set, but preprocessor urgent_dynamic needs dry speech: "
                 "make its lists with 'hybridse simulate --sources … --out … --lists_only'"
             )
-        mixed = () if dry else ("speech_mix",)
-        for name in (*mixed, "speech_ref1", "fs", *dumped):
-            path, kind, stage = files[name]
+        for stream in STREAMS:
+            if stream.branches and self.branch not in stream.branches:
+                continue
+            if stream.made_of and (self.on_the_fly or stream.made_of in self.unfreeze):
+                continue
+            if not (dry and stream.name == "speech_mix"):
+                yield stream
+
+    def streams(self, dataset: Path) -> Iterator[str]:
+        """ESPnet's `path,name,type` of each input of one set.
+
+        Raises:
+            ListError: a list is missing; the message names the command that makes it.
+        """
+        for stream in self.inputs(dataset):
+            path = stream.path(dataset, self.tokens, self.branches)
             if not path.is_file():
-                raise ListError(f"{path}: no such list; run stage {stage} first")
-            if kind == "sound" and ARCHIVED.match(next(iter(read_list(path).values()))):
-                kind = "kaldi_ark"
-            yield f"{path},{name},{kind}"
+                raise ListError(f"{path}: no such list; {stream.made_by} makes it")
+            kind = "text_int"
+            if stream.is_audio:
+                kind = "kaldi_ark" if ARCHIVED.match(first_value(path)) else "sound"
+            yield f"{path},{stream.name},{kind}"
 
     @property
     def one_process(self) -> bool:
@@ -133,8 +118,8 @@ class TrainingRun:
             config.pop(key, None)
         parts = [repr(sorted(config.items())), str(self.seed), repr(self.extra)]
         for dataset in (self.train, self.valid):
-            parts += [Path(s.split(",")[0]).read_text() for s in self.streams(dataset)]
-            parts.append((dataset / "speech_length.scp").read_text())
+            lists = [Path(stream.split(",")[0]) for stream in self.streams(dataset)]
+            parts += [file_sha256(path) for path in (*lists, dataset / "speech_length.scp")]
         if self.init is not None:
             parts.append(file_sha256(find_weights(self.init)))
             parts += self.init_exclude
@@ -142,12 +127,13 @@ class TrainingRun:
         if self.overfit is not None:
             parts.append(f"overfit={self.overfit}")
         # Dumped branch outputs keep their names when they are made again with other weights.
-        for stream in STREAMS["hybrid"] if self.branch == "hybrid" else ():
-            stamp = self.branches / stream[len("speech_") :] / self.train.name / WEIGHTS_STAMP
-            parts.append(stamp.read_text() if stamp.is_file() else "")
+        for stream in STREAMS:
+            if self.branch == HYBRID.name and stream.made_of:
+                stamp = stream.path(self.train, self.tokens, self.branches).parent / WEIGHTS_STAMP
+                parts.append(stamp.read_text() if stamp.is_file() else "")
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    def command(self) -> List[str]:
+    def command(self) -> list[str]:
         """The ESPnet command line."""
         command = [sys.executable, "-m", "espnet_hybridse.bin.enh_train"]
         command += ["--config", str(self.config), "--output_dir", str(self.exp)]
@@ -185,70 +171,3 @@ class TrainingRun:
             rdzv=self.rdzv,
             cmd=self.cmd,
         )
-
-
-def keep_manifest(run: TrainingRun) -> None:
-    """Record the tokens' manifest with the experiment, and refuse tokens of another tokenizer.
-
-    Raises:
-        ManifestError: the tokens differ between the sets, from those that this experiment was
-            begun with, or from those of the weights it starts from.
-    """
-    tokens = run.tokens / run.train.name
-    manifest = read_manifest(tokens)
-    others = [run.tokens / run.valid.name, run.exp, run.init]
-    for other in others:
-        if other is not None and (other / MANIFEST_NAME).is_file():
-            check_compatible(manifest, read_manifest(other), str(tokens), str(other))
-    run.exp.mkdir(parents=True, exist_ok=True)
-    write_manifest(run.exp, manifest)
-
-
-def train(run: TrainingRun, entry: Optional[Entry] = None) -> str:
-    """Train, or go on training, one branch; returns the line that says what was done.
-
-    Args:
-        run: what is trained on what.
-        entry: main function of `espnet_hybridse.bin.enh_train`, which a training of one process
-            then calls instead of starting one.
-
-    Raises:
-        RuntimeError: training failed; the message carries the end of its log.
-        ManifestError: see :func:`keep_manifest`.
-    """
-    command = run.command()
-    here = entry if run.one_process else None
-    if run.profile is not None:
-        follow(run.exp, run.branch, command, run.launcher, here)
-        return (run.exp / "profile.txt").read_text(encoding="utf-8")
-    line = " ".join(shlex.quote(part) for part in command)
-    # The config may ask for more epochs than before.
-    wanted = f"{line}\n{run.config.read_text()}"
-    begun = run.identity()
-    record, done = run.exp / ".identity", run.exp / ".done"
-    # Before the first checkpoint nothing is lost by another configuration.
-    has_weights = any((run.exp / name).is_file() for name in (CHECKPOINT, PREVIOUS, NAME))
-    if has_weights and record.is_file() and record.read_text() != begun:
-        raise ListError(
-            f"{run.exp} was begun with another configuration, seed, data or start; delete it to "
-            "train anew, or name another folder (--exp; in the recipe --expdir)"
-        )
-    if done.is_file() and done.read_text() == wanted:
-        return f"{run.exp}: trained already"
-    if "tokens" in STREAMS[run.branch]:
-        keep_manifest(run)
-    with atomic_path(record) as tmp:
-        tmp.write_text(begun)
-    with atomic_path(run.exp / "run.sh") as tmp:
-        tmp.write_text(f"#!/bin/sh\n# Reproduces this experiment.\n{line}\n")
-    epochs = follow(run.exp, run.branch, command, run.launcher, here)
-    with atomic_path(done) as tmp:
-        tmp.write_text(wanted)
-    log = run.exp / "train.log"
-    if run.overfit is not None:
-        [(_, first), *_, (_, last)] = read_curves(log)["train"]["loss"] * 2
-        return (
-            f"{run.exp}: loss on {run.overfit} utterances {first:.4g} in the first epoch, "
-            f"{last:.4g} in the last; log {log}"
-        )
-    return f"{run.exp}: {epochs} epochs, weights {find_weights(run.exp).name}, log {log}"

@@ -11,7 +11,7 @@ from espnet2.torch_utils.set_all_random_seed import set_all_random_seed
 from espnet2.train.reporter import Average, SubReporter, WeightedAverage
 
 from espnet_hybridse.data.iterator import EpochBatches
-from espnet_hybridse.training.rotation import read_checkpoint
+from espnet_hybridse.training.checkpoint import read_checkpoint
 
 NAME = "checkpoint_step.pth"
 

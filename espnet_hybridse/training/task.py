@@ -33,6 +33,16 @@ ONE_KERNEL = ("adam", "adamw")
 """Optimisers whose step is one kernel on a GPU."""
 
 
+def is_distributed() -> bool:
+    """Whether several processes train together."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def batch_per_gpu(args: argparse.Namespace) -> int:
+    """Utterances of each process's batch; `batch_size` is ESPnet's name of it here."""
+    return args.batch_per_gpu or args.batch_size
+
+
 class HybridEnhancementTask(EnhancementTask):
     """ESPnet's enhancement task with the package's names, batches and model."""
 
@@ -53,6 +63,20 @@ class HybridEnhancementTask(EnhancementTask):
             default=None,
             help="End training within this many hours, validation and restarts counted; without "
             "--anneal the learning rate then falls along a cosine.",
+        )
+        parser.add_argument(
+            "--batch_per_gpu",
+            type=int_or_none,
+            default=None,
+            help="Utterances at up to 16 kHz of each GPU's batch, fewer at higher rates; "
+            "--batch_size means the same here, and --valid_batch_size in validation.",
+        )
+        parser.add_argument(
+            "--lr_batch",
+            type=int_or_none,
+            default=None,
+            help="Utterances a step, of all GPUs and accum_grad, to which optim_conf: lr belongs; "
+            "with another number it is multiplied by the root of their ratio. none: lr as it is.",
         )
         parser.add_argument(
             "--anneal",
@@ -138,15 +162,30 @@ class HybridEnhancementTask(EnhancementTask):
             # Products in TF32: of 10 bits in the mantissa, at several times the speed.
             torch.set_float32_matmul_precision("high")
         super().main_worker(args)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if is_distributed():
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
 
     @classmethod
     def build_optimizers(cls, args: argparse.Namespace, model: torch.nn.Module) -> list:
-        """ESPnet's; on a GPU in one kernel, which also leaves out the step of a NaN gradient."""
+        """ESPnet's; on a GPU in one kernel, which also leaves out the step of a NaN gradient.
+
+        With `--lr_batch` the learning rate follows the utterances of a step of all processes.
+        """
+        processes = torch.distributed.get_world_size() if is_distributed() else 1
+        utterances = batch_per_gpu(args) * processes * args.accum_grad
+        conf, rate = dict(args.optim_conf), args.optim_conf.get("lr")
+        if args.lr_batch and rate is not None:
+            conf["lr"] = rate * (utterances / args.lr_batch) ** 0.5
+        logging.info(
+            f"{utterances} utterances a step at up to 16 kHz: {batch_per_gpu(args)} each of "
+            f"{processes} processes, accum_grad {args.accum_grad}; lr {conf.get('lr')}"
+            + (f", {rate} at {args.lr_batch}" if args.lr_batch else "")
+        )
         if args.ngpu and args.optim in ONE_KERNEL:
-            args.optim_conf = {"fused": True, **args.optim_conf}
+            conf = {"fused": True, **conf}
+        # What is written to config.yaml stays what was asked for.
+        args = argparse.Namespace(**{**vars(args), "optim_conf": conf})
         return super().build_optimizers(args, model=model)
 
     @classmethod
@@ -211,10 +250,11 @@ class HybridEnhancementTask(EnhancementTask):
         shards = (0, 1)
         if iter_options.distributed:
             shards = (torch.distributed.get_rank(), torch.distributed.get_world_size())
+        valid = args.valid_batch_size or batch_per_gpu(args)
         sampler = RateGroupedSampler(
             dataset.fs,
             dataset.samples,
-            batch_per_gpu=iter_options.batch_size,
+            batch_per_gpu=batch_per_gpu(args) if iter_options.train else valid,
             chunk_s=args.preprocessor_conf.get(
                 "chunk_s", get_default_kwargs(HybridPreprocessor)["chunk_s"]
             ),

@@ -112,6 +112,8 @@ class Annealing:
     (our choice; the paper names no schedule).
 
     Args:
+        optimizers: whose rate is set; its peak is what they have now, before a checkpoint is
+            loaded: another number of GPUs may ask for another peak.
         shape: "cosine" and "linear" fall to zero, "constant" stays.
         warmup_share: share of the training in which the rate rises from zero.
 
@@ -119,12 +121,23 @@ class Annealing:
         ValueError: another shape or share.
     """
 
-    def __init__(self, shape: str = "cosine", warmup_share: float = 0.02):
+    def __init__(
+        self,
+        optimizers: Sequence[torch.optim.Optimizer],
+        shape: str = "cosine",
+        warmup_share: float = 0.02,
+    ):
         if shape not in SHAPES:
             raise ValueError(f"anneal={shape!r} is not one of {', '.join(SHAPES)}")
         if not 0.0 <= warmup_share < 1.0:
             raise ValueError(f"warmup_share={warmup_share} must lie in [0, 1), such as 0.02")
         self.shape, self.warmup_share = shape, warmup_share
+        self.optimizers = optimizers
+        # A scheduler has begun with a small "lr" and keeps the peak under another name.
+        self.peaks = [
+            [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
+            for optimizer in optimizers
+        ]
 
     def factor(self, done: float) -> float:
         """Rate relative to its peak once this share of the training is over."""
@@ -135,25 +148,17 @@ class Annealing:
             return 1 - phase
         return 0.5 * (1 + math.cos(math.pi * phase)) if self.shape == "cosine" else 1.0
 
-    def watch(
-        self,
-        batches: Iterable,
-        optimizers: Sequence[torch.optim.Optimizer],
-        done: Callable[[int], float],
-    ) -> Iterator:
+    def watch(self, batches: Iterable, done: Callable[[int], float]) -> Iterator:
         """Yield batches, setting the rate before each.
 
         Args:
             batches: of an epoch.
-            optimizers: whose rate is set; its peak is that of optim_conf.
             done: share of the training that is over after so many of these batches.
         """
         for number, batch in enumerate(batches):
             # The middle of the step: neither the first nor the last one is of rate zero.
             factor = self.factor(0.5 * (done(number) + done(number + 1)))
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    # A warm-up scheduler has begun with a small "lr" and keeps the peak here.
-                    group.setdefault("peak_lr", group.get("initial_lr", group["lr"]))
-                    group["lr"] = group["peak_lr"] * factor
+            for optimizer, peaks in zip(self.optimizers, self.peaks, strict=True):
+                for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                    group["lr"] = peak * factor
             yield batch

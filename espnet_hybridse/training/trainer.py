@@ -13,18 +13,18 @@ import torch
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
-from espnet_hybridse.training.checkpoint import atomic_saves
+from espnet_hybridse.training.checkpoint import CHECKPOINT, atomic_saves, mend, read_checkpoint
 from espnet_hybridse.training.ema import WeightAverage
 from espnet_hybridse.training.epoch_totals import StepCounts
 from espnet_hybridse.training.guards import (
     GradientGuard,
     refuse_blind_validation,
+    refuse_full_disk,
     refuse_non_finite,
 )
+from espnet_hybridse.training.peers import ending_together
 from espnet_hybridse.training.profiling import profiled
 from espnet_hybridse.training.progress import FILE, ProgressLog
-from espnet_hybridse.training.rotation import CHECKPOINT, mend, read_checkpoint
-from espnet_hybridse.training.space import refuse_full_disk
 from espnet_hybridse.training.step_checkpoint import NAME, All, Reported, StepCheckpoint
 from espnet_hybridse.training.step_values import StepValues
 from espnet_hybridse.training.steps import StepOptions, Stepper, refuse_emulated_amp, validate
@@ -98,6 +98,12 @@ class HybridTrainer(Trainer):
 
     @classmethod
     def run(cls, model, optimizers, trainer_options, distributed_option, **kwargs) -> None:
+        distributed = options_are_distributed(distributed_option)
+        with ending_together(distributed_option.dist_rank) if distributed else nullcontext():
+            cls._run(model, optimizers, trainer_options, distributed_option, **kwargs)
+
+    @classmethod
+    def _run(cls, model, optimizers, trainer_options, distributed_option, **kwargs) -> None:
         options, out = trainer_options, Path(trainer_options.output_dir)
         if options.save_steps % options.accum_grad:
             raise ValueError(
@@ -120,7 +126,7 @@ class HybridTrainer(Trainer):
             options.budget = TimeBudget(options.max_hours, out / "hours.json", share)
         shape = options.anneal or ("cosine" if options.max_hours is not None else None)
         if shape is not None:
-            options.annealing = Annealing(shape, options.warmup_share)
+            options.annealing = Annealing(optimizers, shape, options.warmup_share)
         if options.ema_decay or options.ema_share:
             options.average = WeightAverage(model, options.ema_decay, options.ema_share)
             if options.resume and (out / CHECKPOINT).is_file():
@@ -244,7 +250,7 @@ class HybridTrainer(Trainer):
                 epochs = trained / (options.max_epoch - untrained)
                 return max(epochs, budget.done() if budget is not None else 0.0)
 
-            batches = options.annealing.watch(batches, optimizers, done)
+            batches = options.annealing.watch(batches, done)
         batches = progress.watch(batches)
         if options.profile:
             batches = profiled(batches, options.profile, out)

@@ -1,6 +1,5 @@
 """Audio in archives is the audio in files, for ESPnet and for the other stages."""
 
-import json
 import shutil
 from dataclasses import replace
 
@@ -53,13 +52,9 @@ def test_only_what_is_missing_is_written_again(rendered, tmp_path, capsys):
     shard = out / "wav.00001.ark"
     shard.write_bytes(shard.read_bytes()[:-1])
     capsys.readouterr()
-    assert main([*command, "--read_rates", "5"]) == 0
-    done, *rows = capsys.readouterr().out.splitlines()
-    assert "1 archives written" in done
+    assert main(command) == 0
+    assert "1 archives written" in capsys.readouterr().out
     assert {path.name: path.read_bytes() for path in out.iterdir()} == first
-    files, arks = (json.loads(row) for row in rows)
-    assert files["files"] == len(read_list(source / "wav.scp")) > arks["files"]
-    assert min(files["warm_utterances_per_s"], arks["cold_utterances_per_s"]) > 0
 
 
 def test_a_bad_file_leaves_every_list(rendered, tmp_path):

@@ -17,11 +17,9 @@ from espnet_hybridse.data.iterator import EpochBatches, EpochIterFactory
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
 from espnet_hybridse.model.files import ModelFiles, find_weights
 from espnet_hybridse.model.loading import load_model
-from espnet_hybridse.training.checkpoint import atomic_saves
+from espnet_hybridse.training.checkpoint import atomic_saves, mend
 from espnet_hybridse.training.ema import WeightAverage
-from espnet_hybridse.training.guards import refuse_blind_validation
-from espnet_hybridse.training.rotation import mend
-from espnet_hybridse.training.space import refuse_full_disk
+from espnet_hybridse.training.guards import refuse_blind_validation, refuse_full_disk
 from espnet_hybridse.training.step_checkpoint import StepCheckpoint
 from espnet_hybridse.training.trainer import HybridTrainer
 

@@ -129,8 +129,8 @@ def test_the_rate_rises_to_its_peak_and_ends_at_zero(shape):
     scheduler = WarmupLR(optimizer, warmup_steps=4000)
     assert optimizer.param_groups[0]["lr"] < 1e-4
     rates = []
-    annealing = Annealing(shape, warmup_share=0.1)
-    for _ in annealing.watch(range(100), [optimizer], lambda batch: batch / 100):
+    annealing = Annealing([optimizer], shape, warmup_share=0.1)
+    for _ in annealing.watch(range(100), lambda batch: batch / 100):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
@@ -143,9 +143,9 @@ def test_the_rate_rises_to_its_peak_and_ends_at_zero(shape):
 
 def test_annealing_refuses_what_it_does_not_know():
     with pytest.raises(ValueError, match="anneal='step' is not one of cosine, linear, constant"):
-        Annealing("step")
+        Annealing([], "step")
     with pytest.raises(ValueError, match="warmup_share=1.5 must lie in"):
-        Annealing("cosine", 1.5)
+        Annealing([], "cosine", 1.5)
 
 
 def test_a_killed_save_leaves_the_old_checkpoint(tmp_path):
