@@ -241,7 +241,7 @@ OPTIONAL = ("ours_compile",)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     keys = " ".join(SYSTEMS)
-    parser.add_argument("--preset", nargs="+", default=["paper", "fast"], help="folders of conf/")
+    parser.add_argument("--preset", nargs="+", default=["paper", "mini"], help="folders of conf/")
     parser.add_argument(
         "--config", nargs="+", type=Path, metavar="YAML", help="train_disc.yaml files, no preset"
     )

@@ -139,4 +139,4 @@ def test_wrong_options_name_what_is_accepted(tmp_path, capsys, options, message)
 
 def test_an_unknown_preset_names_those_there_are(capsys):
     assert disc_main(["--preset", "huge"]) == 2
-    assert "--preset huge is not one of fast, mini, paper" in capsys.readouterr().err
+    assert "--preset huge is not one of fast, mini, paper, small" in capsys.readouterr().err

@@ -43,7 +43,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path):
         check_train_config(path)
 
 
-@pytest.mark.parametrize("preset", ["mini", "fast", "paper"])
+@pytest.mark.parametrize("preset", ["small", "mini", "fast", "paper"])
 @pytest.mark.parametrize("model", ["disc", "gen", "fusion"])
 def test_presets_pass(request, preset, model):
     check_train_config(request.config.rootpath / "conf" / preset / f"train_{model}.yaml")
