@@ -104,7 +104,7 @@ def piece_of(config: Mapping) -> float:
     """
     chunk_s = (config.get("preprocessor_conf") or {}).get("chunk_s")
     if not chunk_s and config.get("iterator_type") == "chunk":
-        # ESPnet's own iterator; of several lengths, as in "4000,8000-12000", the last is the longest.
+        # ESPnet's own iterator; of several lengths, as in "4000,8000-12000", the last is longest.
         length = re.findall(r"\d+", str(config.get("chunk_length")))
         fs = config.get("chunk_default_fs") or (config.get("encoder_conf") or {}).get("default_fs")
         chunk_s = int(length[-1]) / fs if length and fs else None

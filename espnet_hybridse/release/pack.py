@@ -38,8 +38,9 @@ def pack(
     """Write `out/<branch>/{config.yaml,model.pth}`, the tokenizer and a card.
 
     Args:
-        models: branch -> experiment, or published checkpoint; a hybrid's branches are found beside it in `out`, and so is
-            the third system that it hears, if it does: its own configuration names that one.
+        models: branch -> experiment, or published checkpoint; a hybrid's branches are found beside
+            it in `out`, and so is the third system that it hears, if it does: its own configuration
+            names that one.
         tokens: token set whose tokenizer (manifest and codebook) the generative branch needs.
         out: folder to write.
         facts: rows of the card: command, data, hours, seed, ….
