@@ -9,6 +9,7 @@ SEPARATORS = {
     "tfgridnet_sfi": "espnet_hybridse.discriminative.tfgridnet_sfi:TFGridNetSFI",
     "tfgridnet_bands": "espnet_hybridse.discriminative.tfgridnet_bands:TFGridNetBands",
     "ar_refiner": "espnet_hybridse.generative.ar_refiner:ARRefiner",
+    "bsrnn_flow": "espnet_hybridse.generative.flow_bsrnn:FlowBSRNN",
     "uses_fusion": "espnet_hybridse.fusion.uses_fusion:USESFusion",
 }
 CRITERIONS = {

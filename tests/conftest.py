@@ -104,41 +104,16 @@ def xcodec_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
     """Tiny random models disc/, gen/ (a second disc) and hybrid/, as pack leaves them."""
-    import argparse
-
     import torch
-    import yaml
-
-    from espnet_hybridse.training.task import HybridEnhancementTask
+    from helpers.saved_models import save_model
 
     root = tmp_path_factory.mktemp("models")
-    stft = {"n_fft": 960, "hop_length": 480, "default_fs": 48000}
     disc = {"n_layers": 1, "lstm_hidden_units": 8, "emb_dim": 8, "emb_ks": 2, "emb_hs": 2}
     disc.update(attn_qk_output_channel=2, freq_stride=4, rms_norm=True, output="residual")
     hybrid = {"channels": 8, "n_blocks": 1, "hidden": 8, "n_head": 2, "n_memory": 2}
     hybrid.update(disc="../disc", gen="../gen")
     torch.manual_seed(0)
-    for name, conf in (("disc", disc), ("gen", disc), ("hybrid", hybrid)):
-        config = {
-            "encoder": "stft",
-            "encoder_conf": stft,
-            "separator": "uses_fusion" if name == "hybrid" else "tfgridnet_sfi",
-            "separator_conf": conf,
-            "decoder": "stft",
-            "decoder_conf": stft,
-            "criterions": [],
-            "model_conf": {"loss_type": "mask_mse"},
-            "preprocessor": "hybridse",
-            "preprocessor_conf": {},
-            "init": None,
-        }
-        folder = root / name
-        folder.mkdir()
-        (folder / "config.yaml").write_text(yaml.safe_dump(config))
-        built = argparse.Namespace(**config, output_dir=str(folder))
-        model = HybridEnhancementTask.build_model(built)
-        for weights in model.parameters():
-            if weights.dim() > 1 and not weights.any():
-                torch.nn.init.normal_(weights, std=0.1)
-        torch.save(model.state_dict(), folder / "model.pth")
+    save_model(root / "disc", "tfgridnet_sfi", disc)
+    save_model(root / "gen", "tfgridnet_sfi", disc)
+    save_model(root / "hybrid", "uses_fusion", hybrid)
     return root

@@ -26,7 +26,8 @@ class SemanticEncoder(nn.Module):
     Args:
         backend: one of BACKENDS: "wavlm" (transformers, the paper's), "s3prl", "whisper".
         model: "wavlm": a Hugging Face id or a local folder (default microsoft/wavlm-base-plus).
-            "whisper": "tiny.en" (default), "base", or the folder of a CTranslate2 model.
+            "whisper": "tiny.en" (default), "base", the folder of a CTranslate2 model, or a
+            .safetensors file of the encoder.
             "s3prl": the path of a local checkpoint, for the default upstream that of a WavLM in
             its original format; None lets s3prl fetch what the upstream's name stands for.
         layer: "mean" of all hidden states (as UniSE), "last", or a number counted as in Python.
@@ -136,6 +137,8 @@ class _WavLM(nn.Module):
         from transformers import WavLMModel
 
         self.id = model or WAVLM_DEFAULT
+        if Path(self.id).name == "config.json":  # ESPnet's zips name files, not folders
+            self.id = str(Path(self.id).parent)
         try:
             self.model = WavLMModel.from_pretrained(self.id)
         except (OSError, ValueError) as error:
@@ -202,7 +205,7 @@ class _S3prl(nn.Module):
 
 
 class _Whisper(nn.Module):
-    """Whisper's encoder: the one in the package, or another in CTranslate2's format."""
+    """Whisper's encoder: the one of this package, or another, as tensors or of CTranslate2."""
 
     def __init__(self, model: str | None):
         super().__init__()
@@ -212,12 +215,14 @@ class _Whisper(nn.Module):
                 self.model = WhisperEncoder.from_safetensors(assets.whisper_tiny_en_encoder())
             elif name == "base":
                 self.model = WhisperEncoder.from_ctranslate2(assets.whisper_base_dir())
+            elif name.endswith(".safetensors") and Path(name).is_file():
+                self.model = WhisperEncoder.from_safetensors(name)
             elif (Path(name) / "model.bin").is_file():
                 self.model = WhisperEncoder.from_ctranslate2(name)
             else:
                 raise SemanticError(
                     f"Whisper {name!r} is neither one of tiny.en, base nor a folder with a "
-                    "CTranslate2 model.bin"
+                    "CTranslate2 model.bin, nor a .safetensors file of the encoder"
                 )
         except (assets.AssetMissing, assets.AssetCorrupt) as error:
             raise SemanticError(f"Whisper {name!r} is not available: {error}") from error

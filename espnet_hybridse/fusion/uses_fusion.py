@@ -2,7 +2,7 @@
 
 import logging
 from collections import OrderedDict
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import torch
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
@@ -14,12 +14,13 @@ from espnet_hybridse.fusion.branches import (
     FrozenBranch,
     JointBranch,
     as_loader,
-    band_of,
     generate,
 )
+from espnet_hybridse.fusion.options import NetworkOptions, SafetyOptions, SystemOptions
 from espnet_hybridse.fusion.safety import check_safety, fall_back
 from espnet_hybridse.nn.bands import Bands
 from espnet_hybridse.nn.batching import by_length
+from espnet_hybridse.nn.flat_options import flat_options
 from espnet_hybridse.nn.precision import autocast, in_float32
 from espnet_hybridse.nn.spectrum import WINDOW_MS, compress, rate_of, rms_normalise, stft
 
@@ -33,80 +34,37 @@ class USESFusion(TFGridNetV3):
     and so are the branch embeddings (USES cannot tell its input channels apart), the noisy
     spectrum as third input and the bias that starts the mask at 0.73, on the faithful branch.
 
+    In a configuration, and as keyword arguments, the options of all groups stand side by side.
+
     Args:
         input_dim: not used; ESPnet passes the encoder's output size.
-        disc: directory of the trained discriminative branch; null when training from dumps.
-        gen: directory of the trained generative branch; null when training from dumps.
-        channels: C of the network.
-        n_blocks: grid blocks.
-        hidden: LSTM units per direction.
-        n_head: attention heads.
-        freq_stride: bins merged into one by the input convolution.
-        bands: merge bins into the discriminative branch's default bands instead of striding over
-            them: a smooth mask, and 48 kHz for little more than 16 kHz. `freq_stride` is not used.
-        segment: frames per segment of the time transformer.
-        n_memory: memory tokens that link segments.
-        use_noisy: whether the noisy spectrum is an input.
-        gen_fs: rate of the generative branch in Hz; M is 1 above half of it. null takes what the
-            branch itself says: 48000 with refiner_fs "native", else 16000.
-        amp_dtype: see TFGridNetSFI.
-        unfreeze: branches ("disc", "gen") that are trained on together with the fusion; they then
-            belong to its parameters and checkpoints, and their dumped outputs are not used.
-        safety: 0 to 1, in inference only: how far the output moves to `safety_to` where the
-            branches contradict each other, see :func:`fall_back`.
-        safety_to: "disc" or "noisy".
-        third: directory of any other trained enhancement model, such as the challenge's baseline.
-            It is run frozen, in training too, and its spectrum is one more input of the network:
-            M then knows what a third system hears, the output stays that of eq. (1).
+        systems, network, safety: see their classes.
 
     Raises:
-        ValueError: a branch to unfreeze that is not given, a `gen_fs` that is not the branch's, or
-            a `safety` out of its range.
+        ValueError: as of those.
     """
 
+    @flat_options
     def __init__(
         self,
-        input_dim: int,
-        disc: Optional[str] = None,
-        gen: Optional[str] = None,
-        channels: int = 48,
-        n_blocks: int = 3,
-        hidden: int = 64,
-        n_head: int = 4,
-        freq_stride: int = 4,
-        bands: bool = False,
-        segment: int = 64,
-        n_memory: int = 20,
-        use_noisy: bool = True,
-        gen_fs: Optional[int] = None,
-        amp_dtype: Optional[str] = None,
-        unfreeze: Sequence[str] = (),
-        safety: float = 0.0,
-        safety_to: str = "disc",
-        third: Optional[str] = None,
+        input_dim: Optional[int],
+        systems: SystemOptions,
+        network: NetworkOptions,
+        safety: SafetyOptions,
     ):
         nn.Module.__init__(self)
-        loaders = {"disc": as_loader(disc), "gen": as_loader(gen)}
-        for name in unfreeze:
-            if loaders.get(name) is None:
-                raise ValueError(
-                    f"unfreeze={list(unfreeze)}: expected branches out of disc and gen whose "
-                    f"directories are given, but {name} is None"
-                )
+        loaders = {"disc": as_loader(systems.disc), "gen": as_loader(systems.gen)}
         self.branches = {
-            name: JointBranch(loader) if name in unfreeze else FrozenBranch(loader)
+            name: JointBranch(loader) if name in systems.unfreeze else FrozenBranch(loader)
             for name, loader in loaders.items()
         }
-        self.joint = nn.ModuleDict({name: self.branches[name] for name in unfreeze})
-        self.set_safety(safety, safety_to)
-        self.third = FrozenBranch(as_loader(third))
-        self.inputs = (INPUTS if use_noisy else INPUTS[:2]) + ("third",) * (third is not None)
-        own_fs = band_of(loaders["gen"])
-        if None not in (gen_fs, own_fs) and gen_fs != own_fs:
-            raise ValueError(
-                f"gen_fs={gen_fs} Hz, but {gen} works at {own_fs} Hz; set gen_fs: null"
-            )
-        self.gen_fs, self.amp_dtype, self.warned = gen_fs or own_fs or 16000, amp_dtype, False
+        self.joint = nn.ModuleDict({name: self.branches[name] for name in systems.unfreeze})
+        self.set_safety(safety.safety, safety.safety_to)
+        self.third = FrozenBranch(as_loader(systems.third))
+        self.inputs = INPUTS if network.use_noisy else INPUTS[:2]
+        self.inputs += ("third",) if systems.third is not None else ()
+        self.gen_fs, self.amp_dtype, self.warned = systems.band_fs, network.amp_dtype, False
+        channels, freq_stride, bands = network.channels, network.freq_stride, network.bands
         kernel, padding = (3, 2 * freq_stride), (1, freq_stride // 2)
         merged = Bands() if bands else None
         self.encoder = (
@@ -118,7 +76,10 @@ class USESFusion(TFGridNetV3):
         self.embedding = nn.Parameter(0.1 * torch.randn(embeddings, channels, 1, 1))
         self.transform = nn.Sequential(nn.PReLU(), nn.Conv2d(channels, channels, 1), nn.PReLU())
         self.blocks = nn.ModuleList(
-            GridTransformer(channels, hidden, n_head, segment, n_memory) for _ in range(n_blocks)
+            GridTransformer(
+                channels, network.hidden, network.n_head, network.segment, network.n_memory
+            )
+            for _ in range(network.n_blocks)
         )
         self.decoder = (
             BandDecoder(channels, len(self.inputs), merged)

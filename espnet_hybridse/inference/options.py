@@ -1,5 +1,6 @@
 """What may be said of an inference, beside the model and the device."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import inf
@@ -122,4 +123,9 @@ def piece_of(config: Mapping) -> float:
     Networks that were trained on crops extrapolate on longer pieces.
     """
     chunk_s = (config.get("preprocessor_conf") or {}).get("chunk_s")
+    if not chunk_s and config.get("iterator_type") == "chunk":
+        # ESPnet's own iterator; of several lengths, as in "4000,8000-12000", the last is longest.
+        length = re.findall(r"\d+", str(config.get("chunk_length")))
+        fs = config.get("chunk_default_fs") or (config.get("encoder_conf") or {}).get("default_fs")
+        chunk_s = int(length[-1]) / fs if length and fs else None
     return float(chunk_s or PIECE_S)

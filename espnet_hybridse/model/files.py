@@ -9,6 +9,7 @@ import yaml
 
 from espnet_hybridse.fileio.assets import check_file
 from espnet_hybridse.model.branch import FUSED, HYBRID, Branch, branch_of
+from espnet_hybridse.model.published import SUFFIX, published_config
 
 CONFIG = "config.yaml"
 WEIGHTS = (
@@ -49,7 +50,7 @@ class ModelFiles:
         """Read the configuration in `folder`, and those of the models that it names.
 
         Args:
-            folder: of the model.
+            folder: of the model; or a checkpoint of the URGENT baseline.
             config_name: file in it.
             above: configurations of the hybrids that this one is a part of.
 
@@ -57,6 +58,9 @@ class ModelFiles:
             FileNotFoundError: there is no configuration.
             ValueError: it is no configuration of a model, or a hybrid that is a part of itself.
         """
+        if str(folder).endswith(SUFFIX):
+            path = Path(folder)
+            return cls(path, published_config(path), path)
         path = Path(folder) / config_name
         if path.resolve() in above:
             raise ValueError(f"{above[-1]} names {folder}, of which it is a part itself")
@@ -123,8 +127,16 @@ def part_folder(named: str, folder: Path) -> Path | None:
     for base in (folder / named, folder.parent / named, Path(named)):
         # ESPnet's unpack turns names of files, not of folders, into where they now lie.
         base = base.parent if base.name == CONFIG else base
-        if (base / CONFIG).is_file():
+        if (base / CONFIG).is_file() or (base.suffix == SUFFIX and base.is_file()):
             return base
+    return None
+
+
+def own_file(named: str, folder: Path) -> Path | None:
+    """Find what a model in `folder` calls `named`, if it came with it: beside it, or from above."""
+    for path in (folder / named, folder.parent / named):
+        if path.exists():
+            return path
     return None
 
 
@@ -190,6 +202,6 @@ def check_hashes(directory: Path) -> None:
         except (ValueError, AttributeError) as error:
             raise ValueError(f"{root / HASHES}: not a list of hashes ({error})") from error
         for name, digest in names.items():
-            if (root / name).parent == directory:
+            if directory in (root / name).parents:
                 check_file(root / name, digest, "get the model again, it is not what was packed")
         return

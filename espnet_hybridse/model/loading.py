@@ -8,7 +8,8 @@ from torch import nn
 
 from espnet_hybridse.model.branch import branch_of
 from espnet_hybridse.model.build import FindClass, build_model, espnet_class
-from espnet_hybridse.model.files import ModelFiles, check_hashes
+from espnet_hybridse.model.files import ModelFiles, check_hashes, own_file
+from espnet_hybridse.model.published import SUFFIX, published_weights
 
 
 @dataclass
@@ -78,6 +79,10 @@ def with_loaders(files: ModelFiles, find_class: FindClass) -> dict:
     """Return the configuration of `files` with a loader in the place of each part that is there."""
     conf = dict(files.config["separator_conf"] or {})
     conf.update({name: ModelLoader(part, find_class) for name, part in files.parts.items()})
+    semantic = conf.get("semantic_conf") or {}
+    carried = isinstance(semantic.get("model"), str) and own_file(semantic["model"], files.folder)
+    if carried:  # a packed model brings its speech encoder along
+        conf["semantic_conf"] = {**semantic, "model": str(carried)}
     return {**files.config, "separator_conf": conf}
 
 
@@ -98,11 +103,13 @@ def fill(model: nn.Module, files: ModelFiles) -> None:
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Read the tensors of a `.pth` or `.safetensors` file; no object is unpickled, no code run.
+    """Read the tensors of a `.pth`, `.safetensors` or baseline's `.ckpt` file; no code is run.
 
     Raises:
         ValueError: the file holds anything else, or is damaged.
     """
+    if path.suffix == SUFFIX:
+        return published_weights(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

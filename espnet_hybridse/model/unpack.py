@@ -15,6 +15,8 @@ from espnet_hybridse.fileio.disk import cache_folder, staged_folder
 MAX_BYTES = 20 * 2**30
 """Of an unpacked model; the paper's three with their encoder's fingerprint take 0.5 GB."""
 MAX_FILES = 1000
+META = "meta.yaml"
+"""What `espnet2.bin.pack` says of the files beside it."""
 SUFFIXES = (".yaml", ".json", ".pth", ".safetensors", ".npz", ".md", ".txt")
 
 
@@ -28,7 +30,7 @@ def unpack_model(archive: Path) -> Path:
     The folder's name is the sha256 of the zip, so another zip of the same name is another folder.
 
     Returns:
-        The folder of the model's config.yaml, or one that holds a folder for each branch.
+        The folder with what is in the zip.
 
     Raises:
         UnsafeArchive: no zip, members outside of it, links, executables or far too large.
@@ -36,7 +38,7 @@ def unpack_model(archive: Path) -> Path:
     folder = cache_folder() / f"model-{file_sha256(archive)[:16]}"
     if not folder.is_dir():
         _unpack(archive, folder)
-    return _model_in(folder, archive)
+    return folder
 
 
 def checked_members(zipped: zipfile.ZipFile, archive: Path) -> List[zipfile.ZipInfo]:
@@ -86,21 +88,19 @@ def _unpack(archive: Path, folder: Path) -> None:
         raise UnsafeArchive(f"{archive}: not a readable zip ({error})") from error
 
 
-def _model_in(folder: Path, archive: Path) -> Path:
-    """Where in an unpacked zip the model lies: what meta.yaml names, or its top."""
-    if (folder / "config.yaml").is_file() or not (folder / "meta.yaml").is_file():
-        return folder
+def packed_files(folder: Path) -> tuple[Path, Path]:
+    """Return the configuration and the weights that ESPnet's meta.yaml in `folder` names.
+
+    Raises:
+        UnsafeArchive: it names none, or files that are not in the folder.
+    """
     try:
-        meta = yaml.safe_load((folder / "meta.yaml").read_text(encoding="utf-8"))
+        meta = yaml.safe_load((folder / META).read_text(encoding="utf-8"))
         names = [meta["yaml_files"]["train_config"], meta["files"]["model_file"]]
-        config, weights = (folder / PurePosixPath(name) for name in names)
+        paths = [PurePosixPath(name) for name in names]
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise UnsafeArchive(f"{archive}: meta.yaml names no train_config and model_file") from error
-    inside = folder.resolve()
-    for path in (config, weights):
-        if inside not in path.resolve().parents or not path.is_file():
-            raise UnsafeArchive(f"{archive}: meta.yaml names {path.name!r}, which is not inside")
-    if config.parent != weights.parent or config.name != "config.yaml":
-        # As espnet2.bin.pack may write it; ours lie side by side.
-        shutil.copyfile(config, weights.parent / "config.yaml")
-    return weights.parent
+        raise UnsafeArchive(f"{folder / META} names no train_config and model_file") from error
+    for path in paths:
+        if path.is_absolute() or ".." in path.parts or not (folder / path).is_file():
+            raise UnsafeArchive(f"{folder / META} names {str(path)!r}, which is not inside")
+    return folder / paths[0], folder / paths[1]

@@ -34,7 +34,7 @@ def whole_frames(samples, fs: int, hop: int):
     return frames * fs // 50
 
 
-class _Grid:
+class _Grid(torch.nn.Module):
     """The arguments of ESPnet's STFTEncoder and STFTDecoder, and what they are at a rate.
 
     Args:
@@ -51,7 +51,7 @@ class _Grid:
         ValueError: an unknown window or transform.
     """
 
-    def set_grid(
+    def __init__(
         self,
         n_fft: int = 512,
         win_length: int | None = None,
@@ -65,7 +65,8 @@ class _Grid:
         spec_transform_type: str | None = None,
         spec_factor: float = 0.15,
         spec_abs_exponent: float = 0.5,
-    ) -> None:
+    ):
+        super().__init__()
         if window is not None and not hasattr(torch, f"{window}_window"):
             raise ValueError(f"window={window!r}: torch has no {window}_window")
         if spec_transform_type not in TRANSFORMS:
@@ -91,15 +92,11 @@ class _Grid:
         return make(size, dtype=like.dtype, device=like.device)
 
 
-class SFIEncoder(AbsEncoder, _Grid):
+class SFIEncoder(_Grid, AbsEncoder):
     """Drop-in for ESPnet's STFTEncoder whose last frame is whole; arguments as of STFTEncoder."""
 
     lengths_on_cpu = True
     """Lengths may lie on another device than the waveforms."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__()
-        self.set_grid(*args, **kwargs)
 
     @property
     def output_dim(self) -> int:
@@ -151,12 +148,8 @@ class SFIEncoder(AbsEncoder, _Grid):
         return self.factor * torch.polar(level, spectrum.angle())
 
 
-class SFIDecoder(AbsDecoder, _Grid):
+class SFIDecoder(_Grid, AbsDecoder):
     """Drop-in for ESPnet's STFTDecoder; arguments as of STFTDecoder."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__()
-        self.set_grid(*args, **kwargs)
 
     def forward(self, input: Tensor, ilens: Tensor, fs: int | None = None) -> tuple[Tensor, Tensor]:
         """Transform a batch of one rate back.

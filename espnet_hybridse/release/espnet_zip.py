@@ -13,6 +13,7 @@ import yaml
 from espnet_hybridse.fileio.lists import atomic_path
 from espnet_hybridse.model.branch import FUSED, HYBRID
 from espnet_hybridse.model.files import HASHES, find_weights, read_config
+from espnet_hybridse.release.encoder import FOLDER
 
 
 def write_espnet_zip(packed: Path, branch: str, path: Path) -> None:
@@ -38,7 +39,9 @@ def write_espnet_zip(packed: Path, branch: str, path: Path) -> None:
     for name in names:
         weights = find_weights(packed / name)
         files[f"{name}/{weights.name}"] = weights.read_bytes()
-        files[f"{name}/config.yaml"] = _config(packed / name / "config.yaml")
+        files[f"{name}/config.yaml"] = _config(packed / name / "config.yaml", name)
+        for file in (packed / name / FOLDER).glob("*"):
+            files[f"{name}/{FOLDER}/{file.name}"] = file.read_bytes()
         if name == branch:
             model_file = f"{name}/{weights.name}"
     extra: List[Path] = [*packed.glob("*/manifest.json"), *packed.glob("tokens/*.npz")]
@@ -66,13 +69,16 @@ def write_espnet_zip(packed: Path, branch: str, path: Path) -> None:
             archive.writestr(name, data)
 
 
-def _config(path: Path) -> bytes:
+def _config(path: Path, branch: str) -> bytes:
     config = yaml.safe_load(path.read_text(encoding="utf-8"))
     # Stock ESPnet builds the losses, too, when it loads a model; ours need extras.
     config["criterions"] = []
     if config["separator"] == HYBRID.separator:
         conf = config["separator_conf"]
         conf.update({name: f"{name}/config.yaml" for name in FUSED if conf.get(name)})
+    semantic = config["separator_conf"].get("semantic_conf") or {}
+    if str(semantic.get("model")).startswith(f"{FOLDER}/"):
+        semantic["model"] = f"{branch}/{semantic['model']}"
     return yaml.safe_dump(config, sort_keys=False).encode()
 
 

@@ -9,6 +9,7 @@ import yaml
 from espnet_hybridse.fileio.lists import atomic_path
 from espnet_hybridse.model.files import HASHES, read_config
 from espnet_hybridse.model.loading import read_weights
+from espnet_hybridse.release.encoder import FOLDER
 from espnet_hybridse.release.pack import BRANCHES, WEIGHTS, write_hashes
 
 HUB_WEIGHTS = "model.safetensors"
@@ -41,7 +42,8 @@ def write_hub_folder(packed: Path, out: Path, facts: Mapping[str, str]) -> None:
         # The quality network is for those who train on: hybridse enhance never reads it.
         if inside.parts[0] == "sqa":
             continue
-        if path.suffix in (".yaml", ".json", ".npz") and inside.name != HASHES:
+        carried = path.suffix == ".safetensors" and path.parent.name == FOLDER
+        if carried or (path.suffix in (".yaml", ".json", ".npz") and inside.name != HASHES):
             with atomic_path(out / inside) as tmp:
                 shutil.copyfile(path, tmp)
     with atomic_path(out / "README.md") as tmp:

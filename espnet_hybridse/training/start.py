@@ -5,6 +5,7 @@ import shlex
 from espnet_hybridse.fileio.lists import ListError, atomic_path
 from espnet_hybridse.model.branch import GEN
 from espnet_hybridse.model.files import find_weights
+from espnet_hybridse.tokens.check import check_tokens
 from espnet_hybridse.tokens.manifest import (
     MANIFEST_NAME,
     check_compatible,
@@ -23,7 +24,7 @@ def keep_manifest(run: TrainingRun) -> None:
 
     Raises:
         ManifestError: the tokens differ between the sets, from those that this experiment was
-            begun with, or from those of the weights it starts from.
+            begun with, or from those of the weights it starts from; or they cannot be learned.
     """
     tokens = run.tokens / run.train.name
     manifest = read_manifest(tokens)
@@ -31,6 +32,8 @@ def keep_manifest(run: TrainingRun) -> None:
     for other in others:
         if other is not None and (other / MANIFEST_NAME).is_file():
             check_compatible(manifest, read_manifest(other), str(tokens), str(other))
+    for dataset in (run.train, run.valid):
+        check_tokens(run.tokens / dataset.name, manifest["vocab_size"])
     run.exp.mkdir(parents=True, exist_ok=True)
     write_manifest(run.exp, manifest)
 

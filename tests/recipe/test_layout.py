@@ -27,10 +27,10 @@ MAY_IMPORT = {
     "plugin": {"data", "discriminative", "fusion", "generative", "sqa", *LEARNING},
     "training": {"plugin", "model", "data", "tokens", "nn", *GROUND},
     "inference": {"plugin", "model", "nn", *GROUND},
-    "release": {"inference", "model", "sqa", "scoring", "tokens", *GROUND},
+    "release": {"inference", "model", "sqa", "scoring", "tokens", "encoders", *GROUND},
     "report": {"scoring", "inference", "simulation", "training", *GROUND},
     "peers": {"inference", *GROUND},
-    "bin": {"training", *GROUND},
+    "bin": {"training", "model", *GROUND},
 }
 """Folder -> the folders below it that it may import; `cli` may import any, nobody imports it."""
 NOT_YET = {
