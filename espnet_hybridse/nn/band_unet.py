@@ -1,4 +1,4 @@
-"""Down and up again along merged bands, and the complex mask at the end: shared by all branches."""
+"""U-Net along merged bands: its steps down and up, and the complex mask at its end."""
 
 import math
 

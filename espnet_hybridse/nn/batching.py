@@ -1,4 +1,4 @@
-"""Mixed lengths in a batch, exactly: equal lengths are computed together, others apart."""
+"""Batches of mixed lengths, computed exactly: equal lengths together, others apart."""
 
 from typing import Callable, List, Tuple
 
@@ -6,12 +6,12 @@ import torch
 
 
 def on_device(lengths: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Lengths (B,) where the network computes; sent there without waiting for what it does."""
+    """Send lengths (B,) to where the network computes, without waiting for what it does."""
     return lengths.to(device, non_blocking=True)
 
 
 def valid_mask(lengths: torch.Tensor, size: int, device: torch.device) -> torch.Tensor:
-    """(B, size), True on the first `lengths[b]` positions; made on `device` from (B,) anywhere."""
+    """Make (B, size), True on the first `lengths[b]` positions, on `device` from (B,) anywhere."""
     return torch.arange(size, device=device) < on_device(lengths, device)[:, None]
 
 

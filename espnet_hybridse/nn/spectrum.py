@@ -77,7 +77,7 @@ def istft(spectrum: torch.Tensor, fs: int, win_ms: int, length: int) -> torch.Te
 def overlapped(
     spectrum: torch.Tensor, hop: int, window: torch.Tensor, length: int, center: bool = True
 ) -> torch.Tensor:
-    """What `torch.istft` computes, without its look at the values, which waits for a GPU.
+    """Compute what `torch.istft` does, without its look at the values, which waits for a GPU.
 
     Args:
         spectrum: (B, T, F) complex, one-sided.

@@ -12,7 +12,7 @@ FLOATS = ctypes.POINTER(ctypes.c_float)
 
 
 class DeepFilterNet(Peer):
-    """48 kHz, no attenuation limit.
+    """DeepFilterNet3 at 48 kHz, without an attenuation limit.
 
     Delay: half of its 20-ms window and a look-ahead of two frames of 10 ms.
     """

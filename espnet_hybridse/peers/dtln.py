@@ -12,7 +12,7 @@ BLOCK, SHIFT = 512, 128
 
 
 class Dtln(Peer):
-    """16 kHz, blocks of 32 ms every 8 ms: a spectral mask, then a learned transform.
+    """DTLN at 16 kHz, blocks of 32 ms every 8 ms: a spectral mask, then a learned transform.
 
     The networks are those of the authors; the plug-in that carries them mixes the noisy signal
     back in and rolls off high frequencies, which this does not.
@@ -45,7 +45,7 @@ class Dtln(Peer):
         return np.concatenate(pieces)[: wav.size]
 
     def step(self, number, values, state):
-        """One block through network `number`: its output (n,) and next state."""
+        """Run one block through network `number`; return its output (n,) and next state."""
         session = self.sessions[number]
         first, second = (entry.name for entry in session.get_inputs())
         feed = {first: values.astype(np.float32)[None, None], second: state}

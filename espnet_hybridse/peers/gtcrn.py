@@ -17,7 +17,7 @@ CACHES = {
 
 
 class Gtcrn(Peer):
-    """16 kHz, square-root Hann windows of 32 ms every 16 ms.
+    """GTCRN at 16 kHz, square-root Hann windows of 32 ms every 16 ms.
 
     Only the network is taken from the package, which declares Python below 3.13 and needs a
     framework for the rest.

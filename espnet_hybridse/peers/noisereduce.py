@@ -4,7 +4,7 @@ from espnet_hybridse.peers.peer import Peer
 
 
 class NoiseReduce(Peer):
-    """Its non-stationary gate at its defaults, at the file's own rate."""
+    """noisereduce's non-stationary gate at its defaults, at the file's own rate."""
 
     key, name = "noisereduce", "noisereduce"
     fs = None

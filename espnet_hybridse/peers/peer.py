@@ -1,4 +1,4 @@
-"""What a peer is: its declaration, and one method at the rate it was made for."""
+"""Base class of peers: a declaration, and one method at the rate a peer was made for."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Peer:
     install: str
 
     def check(self) -> None:
-        """Raise AssetMissing, with the line that installs it, when it cannot run here."""
+        """Raise AssetMissing, with the line that installs the peer, when it cannot run here."""
         try:
             package_dir(self.module, self.install)
         except (ModuleNotFoundError, AssetMissing):  # the former where a parent package is missing

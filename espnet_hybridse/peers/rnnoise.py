@@ -13,7 +13,7 @@ FULL_SCALE = 32768.0
 
 
 class RnNoise(Peer):
-    """48 kHz; samples are scaled as 16-bit numbers, which it was trained on.
+    """RNNoise at 48 kHz; samples are scaled as 16-bit numbers, which it was trained on.
 
     Only the library is taken from the package, whose Python code needs more packages. Delay: half
     of its 20-ms window and a look-ahead of one frame.

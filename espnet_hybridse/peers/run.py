@@ -1,4 +1,4 @@
-"""A peer over a list of files: in parallel, resumable, bad files quarantined."""
+"""Run of a peer over a list of files: in parallel, resumable, bad files quarantined."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def enhance_with(peer: Peer, noisy_scp: Path, out: Path, nj: int = 1) -> Path:
 
 
 def enhance_file(key: str, job: Job) -> str | None:
-    """Write one result; the reason where that is not possible.
+    """Write one result; return the reason where that is not possible.
 
     The peer is named by its key: its model is loaded once a worker and does not travel.
     """

@@ -1,1 +1,1 @@
-"""The machine below: worker processes, the processor, ONNX sessions, the version."""
+"""What the machine lends: worker processes, the processor, ONNX sessions; and the version."""

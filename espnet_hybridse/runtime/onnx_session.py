@@ -5,7 +5,7 @@ from typing import Union
 
 
 def onnx_session(model: Union[Path, bytes]):
-    """An onnxruntime session of a file, or of a serialized model."""
+    """Make an onnxruntime session of a file, or of a serialized model."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

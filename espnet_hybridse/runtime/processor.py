@@ -26,14 +26,14 @@ class Processor:
 
 @lru_cache(maxsize=1)
 def processor() -> Processor:
-    """That of this machine."""
+    """Return this machine's processor (cached)."""
     if not CPUINFO.is_file():
         return Processor(platform.processor() or platform.machine())
     return parse(CPUINFO.read_text())
 
 
 def parse(text: str) -> Processor:
-    """From the text of /proc/cpuinfo; of several processors the last one counts."""
+    """Parse the text of /proc/cpuinfo; of several processors the last one counts."""
     pairs = (line.partition(":") for line in text.splitlines())
     fields = {key.strip(): value.strip() for key, _, value in pairs}
     return Processor(

@@ -30,7 +30,7 @@ class AudioCache:
     def get(
         self, path: str, make: Callable[[], tuple[np.ndarray, int]], *key: Hashable
     ) -> tuple[np.ndarray, int]:
-        """The array and number that `make` gives for `path` and `key`; treat them as read-only.
+        """Return the array and number that `make` gives for `path` and `key`; they are read-only.
 
         Raises:
             BadAudio: there is no such file, or `make` raises it.
@@ -57,5 +57,5 @@ def _size(entry: tuple[np.ndarray, int]) -> int:
 
 @lru_cache(maxsize=1)
 def process_cache() -> AudioCache:
-    """The cache of this process."""
+    """Return the cache of this process."""
     return AudioCache()

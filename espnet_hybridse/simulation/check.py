@@ -1,4 +1,4 @@
-"""Stage 3: are the simulated sets whole, and do they stay apart?
+"""Checks of simulated sets: whether each is whole, and whether they stay apart.
 
 Works from meta.tsv, so it can be run again at any time: every run judges all rendered samples.
 """
@@ -116,7 +116,7 @@ def _source_paths(sample: Sample, sources: Sources) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _file_hash(path: str) -> str:
-    """Hash of a file's bytes; noises come again and again."""
+    """Hash of a file's bytes, cached: noises come again and again."""
     try:
         return file_sha256(path)
     except OSError:
@@ -149,7 +149,7 @@ def judge(sample: Sample, source_paths: tuple[str, ...] = ()) -> Finding:
 
 
 def _keys(kind: str, finding: Finding) -> tuple[str, ...]:
-    """What a sample has of one kind of LEAKS."""
+    """Return what a sample has of one kind of LEAKS."""
     value = LEAKS[kind](finding)
     return value if isinstance(value, tuple) else (value,)
 

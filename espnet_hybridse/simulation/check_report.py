@@ -1,4 +1,4 @@
-"""What the checks of stage 3 found: a table, rates and durations, the SNRs as a picture."""
+"""Report on checked sets: a table, rates and durations, the SNRs as a picture."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class SetReport:
 
     @property
     def hours(self) -> float:
-        """Of the kept samples."""
+        """Hours of the kept samples."""
         return sum(self.seconds) / 3600
 
 

@@ -1,4 +1,4 @@
-"""What each distortion does to one recording: a file of each, and a picture of all."""
+"""Demonstration of the distortions on one recording: a file of each, a picture of all."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What happens to one utterance: noise or wind, room and further distortions, drawn at random."""
+"""Random draw of one utterance's distortions: noise or wind, room, and further ones."""
 
 from bisect import bisect_right
 from collections.abc import Sequence

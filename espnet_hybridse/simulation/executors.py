@@ -1,4 +1,4 @@
-"""Where the rendering runs: processes of this machine, or a Dask cluster."""
+"""Executors that rendering runs on: processes of this machine, or a Dask cluster."""
 
 import logging
 import subprocess

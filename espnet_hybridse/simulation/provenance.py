@@ -1,4 +1,4 @@
-"""Where a set's meta.tsv came from: written beside it, so that it can be made and checked again."""
+"""Provenance of a set: where its meta.tsv came from, kept beside it to make and check it again."""
 
 import dataclasses
 import json
@@ -32,14 +32,14 @@ class Origin:
     def drawn(
         cls, sources: str | Path, format: str, num: int, seed: int, config: SimulationConfig
     ) -> "Origin":
-        """Parameters that were drawn from a config."""
+        """Return the origin of parameters that are drawn from a config."""
         # As JSON gives it back: tuples become lists, keys text.
         values = json.loads(json.dumps(dataclasses.asdict(config)))
         return cls(str(Path(sources).resolve()), format, num, seed, values)
 
     @classmethod
     def given(cls, sources: str | Path, format: str, meta: str | Path) -> "Origin":
-        """Parameters that were read from another meta.tsv."""
+        """Return the origin of parameters that are read from another meta.tsv."""
         return cls(str(Path(sources).resolve()), format, meta=str(Path(meta).resolve()))
 
     def write(self, out: str | Path) -> None:

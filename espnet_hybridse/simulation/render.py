@@ -149,7 +149,7 @@ def render_set(
                 quarantine.add(*bad)
             else:
                 rendered += 1
-    # A set that stage 3 has cleaned stays cleaned when there was nothing new to render.
+    # A set that `hybridse check` has cleaned stays cleaned when there was nothing new to render.
     if shard.whole and (rendered or not (out / "wav.scp").is_file()):
         files = RenderedFiles()
         if not any(map(files.has, iter_meta(meta))):

@@ -1,4 +1,4 @@
-"""Stage 4: tokens of every clean utterance of a list, killable and resumable."""
+"""Tokens of every clean utterance of a list; a killed run goes on where it was."""
 
 import logging
 import math
@@ -28,7 +28,7 @@ from espnet_hybridse.tokens.xcodec import XcodecTokenizer
 
 
 def read_16k(path: str | Path) -> np.ndarray:
-    """Clean speech at 16 kHz, (round(S * 16000 / fs),) float32, so that frames stay aligned."""
+    """Read clean speech at 16 kHz, (round(S * 16000 / fs),) float32: frames stay aligned."""
     wav, fs = read_audio(path)
     return fit_length(resample(wav, fs, 16000), round(wav.size * 16000 / fs))
 
@@ -131,7 +131,7 @@ def extract(
 
 
 def _still_valid(done: dict[str, str], wavs: dict[str, str], target: Path) -> dict[str, str]:
-    """Without utterances that left the list or, since it was finished, were rendered again."""
+    """Drop utterances that left the list or, since it was finished, were rendered again."""
     stamp = target.stat().st_mtime if target.is_file() else math.inf
     return {
         uid: tokens

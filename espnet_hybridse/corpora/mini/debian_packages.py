@@ -86,7 +86,7 @@ def fetch(package: Package, downloads: Path, retries: int = 3) -> Path:
     except (FetchError, zipfile.BadZipFile) as error:
         archive.unlink()  # a damaged archive must not be found again by the next run
         raise FetchError(
-            f"{archive.name} does not unpack ({error}); run the stage again"
+            f"{archive.name} does not unpack ({error}); run the same command again"
         ) from error
     return root
 

@@ -1,4 +1,4 @@
-"""`python -m espnet_hybridse.corpora.urgent26`: stage 1 of egs/urgent26."""
+"""`python -m espnet_hybridse.corpora.urgent26`: the challenge's corpora as source lists."""
 
 import argparse
 import sys

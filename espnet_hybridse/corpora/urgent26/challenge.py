@@ -1,4 +1,4 @@
-"""Goes on from folders that the challenge's own scripts made; no audio is read or written.
+"""Lists from folders that the challenge's own scripts made; no audio is read or written.
 
 Their lists hold paths relative to the checkout the scripts ran in. Ours name the same files by
 absolute paths.
@@ -99,7 +99,7 @@ def continue_simulated(name: str, folder: Path, root: Path, meta: Path | None, o
             f"{folder}: none of its {quarantine.count} utterances is usable, see "
             f"{quarantine.path}; paths are meant from {root}"
         )
-    # It was not rendered here: stage 3 must not try to render it again.
+    # It was not rendered here: `hybridse check` must not try to render it again.
     (out / ORIGIN).unlink(missing_ok=True)
     write_meta(out / "meta.tsv", kept)
     write_lists(kept, out)

@@ -1,4 +1,4 @@
-"""What is known of one corpus, and of one of its files."""
+"""Description of one corpus, and of one of its files."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""One corpus at a time to lists of its own, then all of them to data/{train,valid,test}."""
+"""Lists of one corpus at a time, then of all together in data/{train,valid,test}."""
 
 import json
 from collections import Counter
@@ -123,7 +123,7 @@ def _write_tables(folder: Path, tables: dict[str, dict]) -> None:
 
 
 def _count(corpus: Corpus, sets: dict[str, list]) -> str:
-    """Files, hours and rates."""
+    """Describe lists: files, hours and rates."""
     members = [finding for part in sets.values() for _, finding in part]
     hours = sum(finding.frames / finding.fs for finding in members) / 3600
     rates = Counter(finding.fs for finding in members)
@@ -153,7 +153,10 @@ def combine(
     """
     undone = [name for name in wanted if not (places.lists(name) / "done.json").is_file()]
     if undone:
-        raise ListError(f"not prepared yet: {', '.join(undone)}; run their stages first")
+        raise ListError(
+            f"not prepared yet: {', '.join(undone)}; run local/data.sh without --stage, which "
+            "prepares what is missing"
+        )
     sets = {name: _joined([places.lists(corpus) / name for corpus in wanted]) for name in SETS}
     kinds = {BY_NAME[name].kind for name in wanted}
     _refuse_empty(sets, {"speech", "noise", *(kinds & {"wind", "rir"})}, wanted)

@@ -1,4 +1,4 @@
-"""Which files train, validate and test where a corpus does not say: by group, never by file.
+"""Splits of corpora that come without one: by group, never by file.
 
 A group is a speaker, a room or a recording. Valid follows the challenge's rule where it has one;
 the challenge makes no test set from these corpora, so test is ours throughout.

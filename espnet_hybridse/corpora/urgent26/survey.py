@@ -1,4 +1,4 @@
-"""Looks into every file of a corpus: fit or not, and at which rate it goes into the lists."""
+"""Survey of every file of a corpus: fit or not, and at which rate it goes into the lists."""
 
 import json
 import zlib
@@ -108,7 +108,7 @@ def _info(path: Path, shortest: float) -> AudioInfo:
 
 
 def _copy_path(audio: Path, uid: str) -> Path:
-    """256 folders, so that none has too many files."""
+    """Place of a copy: one of 256 folders, so that none has too many files."""
     return audio / f"{zlib.crc32(uid.encode()) % 256:02x}" / f"{uid}.flac"
 
 
@@ -121,7 +121,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _same(finding: Finding | None, item: Item, audio: Path) -> bool:
-    """Whether an earlier finding still holds."""
+    """Tell whether an earlier finding still holds."""
     if finding is None or finding.source != str(item.path) or finding.stamp != _stamp(item.path):
         return False
     copied = finding.path.startswith(str(audio.resolve()))
