@@ -24,7 +24,8 @@ from helpers.two_processes import fail_alone, train_together
 
 from espnet_hybridse.fileio.lists import ListError
 from espnet_hybridse.training.launch import launched
-from espnet_hybridse.training.start import first_error, train
+from espnet_hybridse.training.follow import first_error
+from espnet_hybridse.training.start import train
 
 # Steps so small that rounding does not lead the two apart: gradients are compared, not learning.
 STEPS = {"optim": "sgd", "optim_conf": {"lr": 1e-4}, "scheduler": None, "batch_size": 4}
