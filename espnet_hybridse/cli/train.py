@@ -5,7 +5,6 @@ from pathlib import Path
 
 from espnet_hybridse.fileio.yaml_config import ConfigError
 from espnet_hybridse.model.branch import BRANCHES
-from espnet_hybridse.training.config import check_train_config
 from espnet_hybridse.training.launch import LAUNCHERS
 from espnet_hybridse.training.run import TrainingRun
 from espnet_hybridse.training.start import train
@@ -79,6 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    # ESPnet takes seconds to import: not before --help has been printed.
+    from espnet_hybridse.bin.enh_train import main
+    from espnet_hybridse.training.config import check_train_config
+
     options = vars(args).copy()
     config = check_train_config(args.config)
     if args.overfit is not None and config.get("preprocessor") == "urgent_dynamic":
@@ -91,8 +94,5 @@ def run(args: argparse.Namespace) -> int:
     for name in ("overfit", "profile"):
         if options[name] is not None and options[name] < 1:
             raise ConfigError(f"--{name} {options[name]}: expected 1 or more")
-    # ESPnet takes seconds to import: not before options are known to be right.
-    from espnet_hybridse.bin.enh_train import main
-
     print(train(TrainingRun(**options), main))
     return 0

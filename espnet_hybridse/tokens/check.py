@@ -37,8 +37,8 @@ def check_tokens(folder: Path, vocab_size: int) -> None:
     if counts.total() >= LEAST and count > SHARE * counts.total():
         raise ManifestError(
             f"{folder / LIST_NAME}: {100 * count / counts.total():.1f} % of the tokens are "
-            f"{token}: the codec does not work, and a language model of them learns nothing; make them again "
-            "with other weights (hybridse tokenize --model), or --backend kmeans"
+            f"{token}: the codec does not work, and a language model of them learns nothing; make "
+            "them again with other weights (hybridse tokenize --model), or --backend kmeans"
         )
 
 

@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any, Dict, Union
 
+from espnet2.tasks import enh
+from espnet2.tasks.abs_task import optim_classes, scheduler_classes
+
 from espnet_hybridse.fileio.yaml_config import (
     ConfigError,
     check_arguments,
@@ -10,6 +13,7 @@ from espnet_hybridse.fileio.yaml_config import (
     check_type,
     read_yaml,
 )
+from espnet_hybridse.training.task import HybridEnhancementTask
 
 
 def check_train_config(path: Union[str, Path]) -> Dict[str, Any]:
@@ -18,10 +22,6 @@ def check_train_config(path: Union[str, Path]) -> Dict[str, Any]:
     Raises:
         ConfigError: a key or name that nothing knows, or a value of another kind.
     """
-    from espnet2.tasks import enh
-
-    from espnet_hybridse.training.task import HybridEnhancementTask
-
     config = read_yaml(path)
     options = {action.dest for action in HybridEnhancementTask.get_parser()._actions}
     check_keys(config, options, str(path))
@@ -50,8 +50,6 @@ def check_train_config(path: Union[str, Path]) -> Dict[str, Any]:
 
 def _trainer_classes() -> Dict[str, Dict[str, type]]:
     """Optimisers and schedulers by name."""
-    from espnet2.tasks.abs_task import optim_classes, scheduler_classes
-
     return {"optim": optim_classes, "scheduler": scheduler_classes}
 
 
@@ -59,8 +57,6 @@ CRITERION_KEYS = ("name", "conf", "wrapper", "wrapper_conf")
 
 
 def _check_criterion(criterion: Any, where: str) -> None:
-    from espnet2.tasks import enh
-
     check_type(criterion, dict, f"entries with {', '.join(CRITERION_KEYS)}", where)
     check_keys(criterion, CRITERION_KEYS, where)
     missing = [key for key in CRITERION_KEYS if key != "conf" and key not in criterion]

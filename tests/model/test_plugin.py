@@ -34,8 +34,9 @@ def test_stock_parser_accepts_our_names():
 def test_our_parser_keeps_every_stock_option():
     stock = {action.dest for action in EnhancementTask.get_parser()._actions}
     ours = {action.dest for action in HybridEnhancementTask.get_parser()._actions}
-    own = {"max_hours", "sqa_checkpoint", "ema_decay", "save_steps", "nan_patience"}
-    assert ours - stock == own | {"overfit", "profile"} and stock <= ours
+    own = {"max_hours", "anneal", "warmup_share", "batch_per_gpu", "lr_batch", "sqa_checkpoint"}
+    own |= {"ema_decay", "ema_share", "save_steps", "save_minutes", "nan_patience"}
+    assert ours - stock == own | {"validate_start", "overfit", "profile"} and stock <= ours
 
 
 def test_wrong_classes_are_refused():

@@ -23,8 +23,8 @@ from helpers.training_runs import (
 from helpers.two_processes import fail_alone, train_together
 
 from espnet_hybridse.fileio.lists import ListError
-from espnet_hybridse.training.launch import launched
 from espnet_hybridse.training.follow import first_error
+from espnet_hybridse.training.launch import launched
 from espnet_hybridse.training.start import train
 
 # Steps so small that rounding does not lead the two apart: gradients are compared, not learning.

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from espnet_hybridse.corpora.split import SETS
+from espnet_hybridse.corpora.urgent26 import challenge
 from espnet_hybridse.corpora.urgent26.corpus_table import CORPORA, LAST_STAGE, STAGES
 from espnet_hybridse.corpora.urgent26.prepare import Places, combine, prepare_corpus
 from espnet_hybridse.corpora.urgent26.splits import PUBLISHED, read_selection
@@ -62,8 +63,6 @@ def run(args: argparse.Namespace) -> None:
 
 def go_on(args: argparse.Namespace) -> None:
     """--challenge_dir and --simulated: lists of what others prepared."""
-    from espnet_hybridse.corpora.urgent26 import challenge
-
     if not args.simulated:
         print(challenge.continue_sources(args.challenge_dir, args.data))
         return

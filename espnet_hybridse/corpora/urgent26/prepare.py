@@ -7,6 +7,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
+from espnet_hybridse.corpora.generated import make_generated, make_rooms
 from espnet_hybridse.corpora.recordings import NO_TEXT
 from espnet_hybridse.corpora.split import SETS
 from espnet_hybridse.corpora.urgent26.corpus import Corpus, Item
@@ -14,6 +15,7 @@ from espnet_hybridse.corpora.urgent26.corpus_table import BY_NAME
 from espnet_hybridse.corpora.urgent26.splits import read_selection
 from espnet_hybridse.corpora.urgent26.survey import survey
 from espnet_hybridse.fileio.lists import ListError, Quarantine, write_json, write_list
+from espnet_hybridse.simulation.rooms import FS
 
 LABELS = ("text", "utt2lang", "utt2spk", "source_length.scp")
 SELECTED_SETS = ("train", "valid")
@@ -184,7 +186,6 @@ def _refuse_empty(sets: dict, kinds: set[str], wanted: Sequence[str]) -> None:
 
 def _add_wind(sets: dict, places: Places, count: int, seed: int, pool: Executor) -> None:
     """Generated wind for each set, as most teams have it."""
-    from espnet_hybridse.corpora.generated import make_generated
 
     for name, made in make_generated("wind", count, places.audio, seed, pool).items():
         sets[name]["wind.scp"] = {uid: f"{fs} {path}" for uid, (fs, path) in made.items()}
@@ -192,8 +193,6 @@ def _add_wind(sets: dict, places: Places, count: int, seed: int, pool: Executor)
 
 def _add_rooms(sets: dict, places: Places, count: int, seed: int, pool: Executor) -> None:
     """Simulated rooms for each set."""
-    from espnet_hybridse.corpora.generated import make_rooms
-    from espnet_hybridse.simulation.rooms import FS
 
     for name, rooms in make_rooms(places.audio, count, seed, pool).items():
         sets[name]["rir.scp"] = {uid: f"{FS} {path.resolve()}" for uid, path in rooms.items()}
