@@ -102,7 +102,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["espnet_hybridse", "espnet_hybridse.*"]),
-    package_data={"espnet_hybridse": ["**/*.yaml", "report/*.j2", "sqa/weights/*"]},
+    package_data={"espnet_hybridse": ["**/*.yaml", "report/*.j2", "sqa/weights/*", "inference/gate.json"]},
     cmdclass={"build_py": BuildWithModels},
     install_requires=CORE,
     extras_require=EXTRAS,

@@ -116,7 +116,8 @@ class Enhancer:
         rows = checked(wav)
         if not wav.size:
             return wav.copy()
-        done = np.concatenate(list(self.stream([rows], fs, self._share(rows, fs))), axis=-1)
+        share = self._share(rows, fs)
+        done = np.concatenate(list(self.stream([rows], fs, share, live=False)), axis=-1)
         return done.reshape(wav.shape).astype(wav.dtype)
 
     def many(
@@ -153,7 +154,11 @@ class Enhancer:
         return decide_whole(rows, fs).share
 
     def stream(
-        self, blocks: Iterable[np.ndarray], fs: int, share: Optional[float] = None
+        self,
+        blocks: Iterable[np.ndarray],
+        fs: int,
+        share: Optional[float] = None,
+        live: bool = True,
     ) -> Iterator[np.ndarray]:
         """Enhance audio of any length in constant memory, block by block.
 
@@ -162,10 +167,12 @@ class Enhancer:
             fs: their rate in Hz.
             share: of the enhanced signal, 0 to 1, where the gate has heard the whole before; None
                 lets it decide by what was heard so far.
+            live: whether each segment is enhanced as soon as it is there; else `batch` of them
+                are waited for, which is faster where tokens are decoded.
 
         Yields:
             Blocks of the same number of axes, together as long as the input. The first comes
-            after `batch` segments of input.
+            after one segment of input (or `batch`).
 
         Raises:
             ValueError: as of a call, or another number of channels in a later block.
@@ -175,13 +182,13 @@ class Enhancer:
         model_fs = nearest_rate(fs)
         gate = RunningGate(counted, fs, 1.0 if self.options.gate == "off" else share)
         inner = resample_blocks(gate, fs, model_fs)
-        outer = resample_blocks(self._segments(inner, model_fs, gate), model_fs, fs)
+        outer = resample_blocks(self._segments(inner, model_fs, gate, live), model_fs, fs)
         for block in exact_length(outer, counted):
             if block.shape[1]:
                 yield block[0] if flat[0] else block
 
     def _segments(
-        self, blocks: Iterable[np.ndarray], fs: int, gate: RunningGate
+        self, blocks: Iterable[np.ndarray], fs: int, gate: RunningGate, live: bool
     ) -> Iterator[np.ndarray]:
         """(C, T_i) blocks at a rate of the model -> finished (C, T_i) blocks."""
         care = Conditioning(fs, self.options.gate != "off")
@@ -193,7 +200,7 @@ class Enhancer:
         for start, piece, last in cut_pieces(blocks, segment, shared):
             waiting.append((start, piece))
             rows = 1 if self.options.shared_mask else len(piece)
-            if not last and len(waiting) * rows < self.batch:
+            if not (last or live) and len(waiting) * rows < self.batch:
                 continue
             if last:
                 joined.length = start + piece.shape[1]
@@ -212,6 +219,8 @@ class Enhancer:
         shares: List[float],
     ) -> List[np.ndarray]:
         """Enhance pieces (C, T), each with the care and the share of its recording."""
+        if not any(shares) or not self.options.share:
+            return dry
         prepared = [one.before(piece) for one, piece in zip(care, dry, strict=True)]
         wet = self._networked([piece for piece, _ in prepared], fs)
         finished = [

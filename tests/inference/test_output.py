@@ -17,20 +17,21 @@ from espnet_hybridse.inference.files.loudness import Loudness
 from espnet_hybridse.inference.files.one_file import enhance_file, enhance_together
 from espnet_hybridse.inference.files.output import Output
 from espnet_hybridse.inference.files.record import read_record, table
+from espnet_hybridse.inference.options import Options
 
 
 class Times:
     """Stands for a model: multiplies the samples."""
 
-    gate = "off"
+    options = Options(gate="off")
 
     def __init__(self, factor):
         self.factor = np.float32(factor)
 
-    def stream(self, blocks, fs):
+    def stream(self, blocks, fs, share=None, live=True):
         return (block * self.factor for block in blocks)
 
-    def many(self, wavs, fs):
+    def many(self, wavs, fs, shares=None):
         return [wav * self.factor for wav in wavs]
 
 

@@ -155,8 +155,8 @@ def enhance_file(
             else:
                 if job.noise is not None:
                     blocks = dry = Kept(blocks)
-                share = {} if decision is None else {"share": decision.share}
-                enhanced = enhancer.stream(blocks, look.info.fs, **share)
+                share = None if decision is None else decision.share
+                enhanced = enhancer.stream(blocks, look.info.fs, share, live=False)
             return _written(job, look, decision, enhanced, output, dry, progress)
     except OutputFailed:
         raise
@@ -198,7 +198,7 @@ def enhance_together(
         many = enhancer.many(
             [wavs[job] for job in changed],
             infos[group[0]].fs,
-            **({"shares": [shares[job] for job in changed]} if any(decisions.values()) else {}),
+            [shares[job] for job in changed],
         )
         enhanced.update(zip(changed, many, strict=True))
     except (RuntimeError, ValueError, MemoryError):
@@ -220,7 +220,7 @@ def enhance_together(
 
 def decision_of(enhancer: Enhancer, look: Look) -> Decision | None:
     """The gate's decision about a file; None where it is off."""
-    if getattr(enhancer, "gate", "off") == "off" or look.silent:
+    if enhancer.options.gate == "off" or look.silent:
         return None
     return decide(look.gauge.result())
 
