@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--synthetic_hours",
         type=float,
         default=0.0,
-        help="open: hours of synthetic speech with text, about half an hour of one core each; more "
-        "hours later add to those there",
+        help="open: hours of synthetic speech with text, in all three sets together, about half an "
+        "hour of one core each; more hours later add to those there",
     )
     parser.add_argument(
         "--min_dnsmos",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import shutil
 import subprocess
 
 import numpy as np
@@ -69,10 +70,10 @@ def kitchen_sound(seed):
     return audio(0.1 * noise, 44100)
 
 
-@pytest.fixture
-def repositories(tmp_path):
-    """Five small repositories, one of each kind twice over, and the table of them."""
-    folder = tmp_path / "repositories"
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Four small repositories, two of them of speech, and the table of them."""
+    folder = tmp_path_factory.mktemp("built") / "repositories"
     folder.mkdir()
     libri = {
         f"audio_data/librispeech_train-clean-100/{speaker}-1-0000.flac": audio(
@@ -112,6 +113,14 @@ def repositories(tmp_path):
         make_repository(folder, "QVbDev/quantumVerb", rooms),
     ]
     return folder, table
+
+
+@pytest.fixture
+def repositories(built, tmp_path):
+    """A copy of them for each test."""
+    folder = tmp_path / "repositories"
+    shutil.copytree(built[0], folder)
+    return folder, built[1]
 
 
 def prepared(tmp_path, repositories, **options):
