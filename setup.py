@@ -64,6 +64,8 @@ EXTRAS = {
         "tensorboard",
         "torch-stoi>=0.2",
     ],
+    # Tags of mp3, m4a, flac, … that `hybridse enhance` keeps.
+    "tags": ["mutagen>=1.47"],
     # Rendering on a cluster: `hybridse simulate --executor dask`.
     "dask": ["distributed>=2024.8", "dask-jobqueue>=0.8.5"],
     # What `python -m benchmarks.simulate` compares with; it also takes the ffmpeg program if there.

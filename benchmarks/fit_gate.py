@@ -1,15 +1,19 @@
 """Fits the gate: which measures tell clean speech from what there is to enhance.
 
-    python -m benchmarks.fit_gate --sources DATA/train [...] --num 1500 --out gate.json
+    python -m benchmarks.fit_gate --sources DATA/train [...] --num 1500 --sets SET [...] \\
+        --out espnet_hybridse/inference/gate.json
 
-DATA is a source folder of `hybridse prepare`. Speech is taken as it is, with noise, or with one
-other distortion; noise is taken alone, too. A logistic regression on the measures and their squares
-learns which is clean. Nothing of a test set may be among the sources.
+DATA is a source folder of `hybridse prepare`: its speech is taken as it is, with noise, or with one
+other distortion, and its noise alone. SET is a set of `hybridse simulate`: its noisy files and
+their references. A logistic regression on the measures and their squares learns which is clean.
+Nothing of a test set may be among them.
 """
 
 import argparse
 import json
 from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +21,7 @@ from tqdm import tqdm
 
 from espnet_hybridse.fileio.audio import nearest_rate, read_audio, resample
 from espnet_hybridse.fileio.formats import BadAudio
-from espnet_hybridse.fileio.lists import write_json
+from espnet_hybridse.fileio.lists import read_list, write_json
 from espnet_hybridse.inference.gate import CLEAN, features
 from espnet_hybridse.inference.measures import Gauge, Measures
 from espnet_hybridse.simulation.cache import AudioCache
@@ -49,12 +53,41 @@ def example(sources: Sources, rng: np.random.Generator, cache: AudioCache) -> tu
         model_fs = nearest_rate(fs)
         wav, fs = resample(wav, fs, model_fs), model_fs
         wav = distorted(wav, fs, rng)[kind]
+    level = 10 ** (rng.uniform(*LEVEL_DB) / 20)
+    return kind, measure(wav * np.float32(level / max(np.abs(wav).max(), 1e-9)), fs)
+
+
+def of_sources(folders: list[str], count: int, seed: int) -> Iterator[tuple[str, Measures]]:
+    """`count` recordings made of source folders, in turn."""
+    tables = [Sources.from_folder(folder) for folder in folders]
+    rng, cache = np.random.default_rng(seed), AudioCache(0)
+    for number in range(count):
+        try:
+            yield example(tables[number % len(tables)], rng, cache)
+        except (BadAudio, ValueError):
+            continue
+
+
+def measure(wav: np.ndarray, fs: int) -> Measures:
+    """The measures of (T,)."""
     gauge = Gauge(fs)
-    gauge.add(wav[None] * (10 ** (rng.uniform(*LEVEL_DB) / 20) / max(np.abs(wav).max(), 1e-9)))
+    gauge.add(wav[None])
     measures = gauge.result()
     if measures is None:
         raise BadAudio("too short")
-    return kind, measures
+    return measures
+
+
+def of_set(folder: Path, count: int) -> Iterator[tuple[str, Measures]]:
+    """Both files of `count` recordings of a rendered set, evenly taken."""
+    noisy, clean = read_list(folder / "wav.scp"), read_list(folder / "spk1.scp")
+    uids = sorted(noisy)
+    for uid in uids[:: max(len(uids) // count, 1)]:
+        for kind, table in (("noisy", noisy), ("clean", clean)):
+            try:
+                yield kind, measure(*read_audio(table[uid]))
+            except BadAudio:
+                continue
 
 
 def fit(rows: np.ndarray, clean: np.ndarray, weights: np.ndarray, l2: float = 1e-3) -> np.ndarray:
@@ -71,8 +104,9 @@ def fit(rows: np.ndarray, clean: np.ndarray, weights: np.ndarray, l2: float = 1e
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sources", nargs="+", required=True, help="source folders")
-    parser.add_argument("--num", type=int, default=1500, help="recordings")
+    parser.add_argument("--sources", nargs="+", default=[], help="source folders")
+    parser.add_argument("--sets", nargs="+", type=Path, default=[], help="rendered sets")
+    parser.add_argument("--num", type=int, default=1500, help="recordings of both")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")
     parser.add_argument("--examples", type=Path, help="JSON lines of the measures, kept or read")
@@ -84,13 +118,11 @@ def main() -> None:
             kinds.append(row.pop("kind"))
             measured.append(Measures(**row))
     else:
-        folders = [Sources.from_folder(folder) for folder in args.sources]
-        rng, cache = np.random.default_rng(args.seed), AudioCache(0)
-        for number in tqdm(range(args.num)):
-            try:
-                kind, measures = example(folders[number % len(folders)], rng, cache)
-            except (BadAudio, ValueError):
-                continue
+        made = chain(
+            *(of_set(folder, args.num // len(args.sets)) for folder in args.sets),
+            of_sources(args.sources, args.num, args.seed) if args.sources else (),
+        )
+        for kind, measures in tqdm(made, unit="file"):
             kinds.append(kind)
             measured.append(measures)
             if args.examples:
@@ -110,6 +142,8 @@ def main() -> None:
         held_out[~kept] = 1 / (1 + np.exp(-(table[~kept] @ found[:-1] + found[-1])))
     for kind in KINDS:
         chances = held_out[[one == kind for one in kinds]]
+        if not chances.size:
+            continue
         shares = ", ".join(f"above {t}: {np.mean(chances > t):.3f}" for t in (0.3, 0.5, 0.7))
         print(f"{kind:14} {len(chances):5}  clean {shares}  (held out)")
     found = fit(table, clean, weights)

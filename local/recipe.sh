@@ -202,10 +202,11 @@ fi
 
 if wanted 7 "outputs of both branches for the fusion (free-running tokens)"; then
   for branch in disc gen; do
+    # The fusion learns from what the networks give, whatever a recording needs.
     hybridse enhance "${dumpdir}/raw/train/wav.scp" "${dumpdir}/branches_${tag}/${branch}/train" \
-      --model "${expdir}/${branch}_${tag}" "${device[@]}" --max_utts "${num_fusion}"
+      --model "${expdir}/${branch}_${tag}" "${device[@]}" --gate off --max_utts "${num_fusion}"
     hybridse enhance "${dumpdir}/raw/valid/wav.scp" "${dumpdir}/branches_${tag}/${branch}/valid" \
-      --model "${expdir}/${branch}_${tag}" "${device[@]}"
+      --model "${expdir}/${branch}_${tag}" "${device[@]}" --gate off
   done
 fi
 

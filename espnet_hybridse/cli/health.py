@@ -4,15 +4,20 @@ import importlib
 import importlib.util
 import os
 import platform
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 
 from espnet_hybridse.runtime.version import __version__
 
 CODECS = {"MP3": "MPEG_LAYER_III", "OGG": "VORBIS", "Ogg": "OPUS", "FLAC": "PCM_16"}
 ENCODERS = {"libmp3lame", "libopus"}
 XCODEC_ID = "hf-audio/xcodec-wavlm-more-data"
+SHARED = Path("/dev/shm")
+LEAST_SHARED = 10**9
+SHARED_FIX = "docker run --shm-size 8g …, or num_workers: 0 in the training configuration"
 SLOW = ("transformers", "s3prl")
 """Imported by `--full` alone: pure Python, and not needed by the models that come along."""
 HUB_FILES = ("model.safetensors", "pytorch_model.bin", "model.pt")
@@ -65,6 +70,20 @@ def machine() -> Iterator[Finding]:
     except Exception:  # a broken torch is reported under packages
         gpus = []
     yield Finding("machine", "gpu", True, ", ".join(gpus) or "none, everything runs on the cpu")
+    yield shared_memory()
+
+
+def shared_memory(place: Path = SHARED) -> Finding:
+    """Tell whether loader workers can hand their batches over: containers give 64 MB."""
+    try:
+        size = shutil.disk_usage(place).total
+    except OSError:
+        return Finding("machine", "shared memory", True, f"no {place}, not needed here")
+    detail = f"{size / 1e9:.2f} GB at {place}"
+    if size < LEAST_SHARED:
+        detail += ", too little for the loader workers of training"
+        return Finding("machine", "shared memory", False, detail, SHARED_FIX)
+    return Finding("machine", "shared memory", True, detail)
 
 
 def packages(full: bool = False) -> Iterator[Finding]:

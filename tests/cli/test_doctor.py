@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import shutil
 import sys
 
 import pytest
@@ -51,8 +52,17 @@ def test_every_missing_part_has_one_line_that_installs_it(no_network):
         if not finding.ok:
             assert finding.fix, finding
             assert "\n" not in finding.fix
-            commands = ("pip ", "hf ", "curl ", "python ", "git clone ")
+            commands = ("pip ", "hf ", "curl ", "python ", "git clone ", "docker ")
             assert finding.fix.startswith(commands), finding
+
+
+def test_small_shared_memory_is_named(monkeypatch, tmp_path):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(total=64 * 2**20))
+    finding = health.shared_memory()
+    assert not finding.ok and not finding.core and "--shm-size" in finding.fix
+    monkeypatch.undo()
+    assert health.shared_memory(tmp_path / "none").ok
 
 
 def test_weights_in_the_cache_are_found(no_network):
