@@ -63,10 +63,14 @@ def test_commands_have_the_options_they_name(name, capsys):
 
 @pytest.mark.parametrize("verb", TABLES)
 def test_options_in_tables_are_those_of_the_verb(verb):
-    known = set(parser_of(verb)._option_string_actions)
-    rows = re.findall(r"^\| (`--.*?) \|", (ROOT / TABLES[verb]).read_text("utf-8"), re.MULTILINE)
-    named = {option for row in rows for option in re.findall(r"--\w+", row)}
-    assert len(named) > 10 and named <= known
+    known = set(parser_of(verb)._option_string_actions) - {"--help", "-h"}
+    text = (ROOT / TABLES[verb]).read_text(encoding="utf-8")
+    rows = [row for row in text.splitlines() if row.startswith("| `--")]
+    named = {option for row in rows for option in re.findall(r"--\w+", row.split(" | ")[0])}
+    assert named <= known
+    # Of `enhance` every option has its row; others may stand in another row's text.
+    said = set(re.findall(r"--\w+", "".join(rows)))
+    assert verb != "enhance" or known <= said
 
 
 @pytest.mark.parametrize("name", NAMES)
