@@ -1,20 +1,21 @@
-"""Networks at equal core-time: trained on the same data from the same seed, then judged.
+"""Discriminative networks at equal core-time: same data, same seed, one thread each.
 
-    python -m benchmarks.compare_networks --train dump/raw/train --valid dump/raw/valid \
-        --minutes 20 --out exp/compare conf/small/train_disc.yaml other.yaml
+    python -m benchmarks.compare_networks --train dump/raw/train --valid dump/raw/valid \\
+        --minutes 20 --out exp/compare
 
-One thread each; a variant's time is that of its process on the processor, so that variants may
-run beside each other. A variant that has been judged is not trained again; the table of all is
-printed at the end and stands in OUT/table.md.
+A variant's time is that of its process on the processor, so that several may run beside each
+other. A variant that has been judged is not trained again; the table of all that were stands in
+OUT/table.md.
 """
 
 import argparse
 import json
 import logging
 import math
+import sys
 import time
 from pathlib import Path
-from typing import Dict, Iterator, List, Tuple
+from typing import Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import soundfile
@@ -30,16 +31,46 @@ from espnet_hybridse.scoring.metrics.pesq import Pesq
 from espnet_hybridse.scoring.metrics.si_sdr import SiSdr
 from espnet_hybridse.training.task import HybridEnhancementTask
 
+SMALL, MINI = Path("conf/small/train_disc.yaml"), Path("conf/mini/train_disc.yaml")
+VARIANTS: Dict[str, Tuple[Path, dict]] = {
+    "mini": (MINI, {}),
+    "small": (SMALL, {}),
+    # The first network on bands: no weighing of neighbouring frames, no single bins above 1.6 kHz.
+    "calibration": (SMALL, {"channels": 32, "hidden": 48, "taps": 1, "detail_channels": 0}),
+    "one-tap": (SMALL, {"taps": 1}),
+    "no-detail": (SMALL, {"detail_channels": 0}),
+    "attention-time": (SMALL, {"attention": "time"}),
+    "attention-bands": (SMALL, {"attention": "bands"}),
+    "one-direction": (SMALL, {"bidirectional": False, "hidden": 96}),
+    "fastenhancer-like": (
+        SMALL,
+        {
+            "bidirectional": False,
+            "cell": "gru",
+            "recur_bands": False,
+            "attention": "bands",
+            "channels": 48,
+            "hidden": 48,
+            "n_layers": 3,
+        },
+    ),
+    "0.1-gmac": (SMALL, {"channels": 20, "hidden": 32, "band_hidden": 24}),
+    "0.6-gmac": (SMALL, {"channels": 48, "hidden": 80, "band_hidden": 64}),
+}
+"""Training YAML of a variant, and what changes in its separator_conf."""
+
 COUNTED_S = 4.0
 TIMED_S = 10.0
 RATES = (16000, 48000)
 WARMUP, FLOOR = 0.04, 0.05
 
 
-def build(config: Path) -> Tuple[torch.nn.Module, dict]:
-    """The model of a training YAML and the YAML itself, after ESPnet's own parsing."""
-    arguments = ["--config", str(config), "--output_dir", "none"]
-    args = HybridEnhancementTask.get_parser().parse_args(arguments)
+def build(config: Path, changes: dict) -> Tuple[torch.nn.Module, dict]:
+    """The model of a training YAML with some options of its separator changed, and the YAML."""
+    args = HybridEnhancementTask.get_parser().parse_args(
+        ["--config", str(config), "--output_dir", "none"]
+    )
+    args.separator_conf = {**args.separator_conf, **changes}
     return HybridEnhancementTask.build_model(args), vars(args)
 
 
@@ -139,11 +170,11 @@ def judge(model, pairs: Pairs) -> Dict[str, float]:
     return {name: float(np.mean(values)) for name, values in scores.items() if values}
 
 
-def cost(config: Path) -> Dict[str, float]:
+def cost(config: Path, changes: dict) -> Dict[str, float]:
     """Parameters, multiply-accumulates and time on one thread for a second of audio."""
     result: Dict[str, float] = {}
     for fs in RATES:
-        separator = build(config)[0].separator.eval()
+        separator = build(config, changes)[0].separator.eval()
         wav = torch.randn(1, int(TIMED_S * fs))
         spent = []
         with torch.no_grad():
@@ -164,37 +195,40 @@ def cost(config: Path) -> Dict[str, float]:
     return result
 
 
+def measure(name: str, args: argparse.Namespace) -> Dict[str, float]:
+    """Train and judge one variant; "noisy" is the input."""
+    valid = Pairs(args.valid, 1, args.chunk_s, args.seed)
+    if name == "noisy":
+        return judge(None, valid)
+    config, changes = args.variants[name]
+    row = cost(config, changes)
+    if args.minutes:
+        torch.manual_seed(args.seed)
+        model, options = build(config, changes)
+        batch = args.batch_size or options["batch_size"]
+        pairs = Pairs(args.train, batch, args.chunk_s, args.seed)
+        row.update(train(model, options, pairs, args.minutes, name))
+        row.update(judge(model, valid))
+        torch.save(model.state_dict(), args.out / f"{name}.pth")
+    return row
+
+
 def run(args: argparse.Namespace) -> None:
+    """Measure what has not been measured, then print the table of all."""
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     rows: Dict[str, Dict[str, float]] = {}
-    for config in [None, *args.configs]:
-        name = "noisy" if config is None else config.stem
+    for name in ["noisy", *args.names]:
         path = args.out / f"{name}.json"
         if not path.is_file():
-            valid = Pairs(args.valid, 1, args.chunk_s, args.seed)
-            if config is None:
-                row = judge(None, valid)
-            else:
-                torch.manual_seed(args.seed)
-                model, options = build(config)
-                row = cost(config)
-                if args.minutes:
-                    torch.manual_seed(args.seed)
-                    model, options = build(config)
-                    batch = args.batch_size or options["batch_size"]
-                    pairs = Pairs(args.train, batch, args.chunk_s, args.seed)
-                    row.update(train(model, options, pairs, args.minutes, name))
-                    row.update(judge(model, valid))
-                    torch.save(model.state_dict(), args.out / f"{name}.pth")
+            row = measure(name, args)
+            logging.info(f"{name}: {row}")
             with atomic_path(path) as tmp:
                 tmp.write_text(json.dumps(row))
         rows[name] = json.loads(path.read_text())
-        logging.info(f"{name}: {rows[name]}")
-    table = render(rows)
-    with atomic_path(args.out / "table.md") as tmp:
-        tmp.write_text(table)
-    print(table)
+        with atomic_path(args.out / "table.md") as tmp:
+            tmp.write_text(render(rows))
+    print(render(rows))
 
 
 def render(rows: Dict[str, Dict[str, float]]) -> str:
@@ -207,22 +241,37 @@ def render(rows: Dict[str, Dict[str, float]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; returns 2 after one line on files that are missing."""
     parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.compare_networks",
         description=__doc__.split("\n")[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("configs", nargs="+", type=Path, help="training YAMLs, one a variant")
     parser.add_argument("--train", type=Path, required=True, help="rendered set to train on")
     parser.add_argument("--valid", type=Path, required=True, help="rendered set to judge on")
     parser.add_argument("--out", type=Path, required=True, help="folder of results and weights")
+    parser.add_argument(
+        "--names", nargs="+", choices=VARIANTS, default=list(VARIANTS), help="variants to measure"
+    )
+    parser.add_argument(
+        "--config", nargs="*", type=Path, default=[], help="further variants: training YAMLs"
+    )
     parser.add_argument("--minutes", type=float, default=20.0, help="core-minutes; 0: cost only")
     parser.add_argument("--batch_size", type=int, default=None, help="instead of the YAMLs' own")
     parser.add_argument("--chunk_s", type=float, default=3.0, help="seconds of a crop")
     parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    args.variants = {**VARIANTS, **{path.stem: (path, {}) for path in args.config}}
+    args.names += [path.stem for path in args.config]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
-    run(parser.parse_args())
+    try:
+        run(args)
+    except (ValueError, OSError) as error:
+        print(f"python -m benchmarks.compare_networks: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
