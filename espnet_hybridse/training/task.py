@@ -15,6 +15,7 @@ from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_non
 
 from espnet_hybridse.data.dataset import CropDataset
 from espnet_hybridse.data.iterator import EpochIterFactory
+from espnet_hybridse.data.labels import labels_of
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
 from espnet_hybridse.data.sampler import RateGroupedSampler
 from espnet_hybridse.model.branch import FUSED, HYBRID, branch_of
@@ -247,6 +248,9 @@ class HybridEnhancementTask(EnhancementTask):
         logging.info(f"[{mode}] {len(dataset)} of {dataset.total} utterances stand in every list")
         if getattr(args, "overfit", None):
             dataset.keep(np.arange(min(args.overfit, len(dataset))))
+        if not iter_options.train:
+            paths = {name: Path(p) for p, name, _ in iter_options.data_path_and_name_and_type}
+            dataset.labels = labels_of(paths["speech_ref1"].parent, dataset.uids, dataset.fs)
         shards = (0, 1)
         if iter_options.distributed:
             shards = (torch.distributed.get_rank(), torch.distributed.get_world_size())
