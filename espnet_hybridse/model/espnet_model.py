@@ -183,8 +183,8 @@ def build_training_model(
     wrappers = []
     for criterion in args.criterions or []:
         conf = dict(criterion.get("conf") or {})
-        if criterion["name"] == "sqa" and conf.get("checkpoint") is None:
-            conf["checkpoint"] = getattr(args, "sqa_checkpoint", None)
+        if criterion["name"] == "sqa" and getattr(args, "sqa_checkpoint", None):
+            conf["checkpoint"] = args.sqa_checkpoint
         loss = find_class("criterion", criterion["name"])(**conf)
         wrapper = find_class("loss_wrapper", criterion["wrapper"])
         wrappers.append(wrapper(criterion=loss, **criterion["wrapper_conf"]))

@@ -40,8 +40,21 @@ def is_distributed() -> bool:
 
 
 def batch_per_gpu(args: argparse.Namespace) -> int:
-    """Utterances of each process's batch; `batch_size` is ESPnet's name of it here."""
+    """Utterances of each process's batch; `batch_size` is ESPnet's name of it here.
+
+    Raises:
+        ValueError: both are given.
+    """
+    if args.batch_per_gpu and args.batch_size != ESPNET_BATCH_SIZE:
+        raise ValueError(
+            f"batch_per_gpu={args.batch_per_gpu} and batch_size={args.batch_size} both say how "
+            "many utterances each GPU gets; give batch_per_gpu alone"
+        )
     return args.batch_per_gpu or args.batch_size
+
+
+ESPNET_BATCH_SIZE = 20
+"""ESPnet's default: nobody gave another."""
 
 
 class HybridEnhancementTask(EnhancementTask):
@@ -97,8 +110,8 @@ class HybridEnhancementTask(EnhancementTask):
         parser.add_argument(
             "--sqa_checkpoint",
             default=None,
-            help="Quality network of the criterion sqa where its conf names none: model.pt, a "
-            "folder made by hybridse train-sqa, or a Hugging Face id. Without it the term is off.",
+            help="Quality network of the criterion sqa, instead of the one in its conf: dnsmos, "
+            "model.pt, a folder made by hybridse train-sqa, a Hugging Face id, or none.",
         )
         parser.add_argument(
             "--ema_decay",
