@@ -31,14 +31,14 @@ help_message="Usage: ./run.sh [--name value ...]
        7 branch outputs for the fusion  8 train Hybrid  9 enhance the test set  10 score
        11 report
   --nj N             processes of the data and scoring stages (${nj})
-  --ngpu N           GPUs of training (${ngpu})
+  --ngpu N           GPUs of each machine: of training, and of tokens and outputs (${ngpu})
   --num_nodes N      machines of training (${num_nodes})
   --seed N           of simulation and training (${seed})
   --preset NAME      conf/NAME of the repository: mini, fast or paper (${preset})
   --conf DIR         configurations of your own in its place: a copy of conf/NAME, changed
   --from_scratch B   true: random weights; false: start from pretrained/ (${from_scratch})
-  --max_hours H      training, all three models together; else 0.12 for mini, and what
-                     conf/NAME says (max_epoch) for fast and paper
+  --max_hours H      training and its validation, all three models together; else 0.12 for mini,
+                     and what conf/NAME says (max_epoch) for fast and paper
   --num_train N --num_valid N --num_test N
                      simulated utterances (${num_train}, ${num_valid}, ${num_test})
   --num_fusion N     training utterances whose branch outputs stage 7 makes (${num_fusion})
@@ -129,6 +129,22 @@ wanted() {
   echo "== Stage $1: $2"
 }
 
+# over_gpus COMMAND [option ...]: on several GPUs an array job on each, then a run that joins them
+# and does what they left.
+over_gpus() {
+  if [ "${ngpu}" -gt 1 ]; then
+    local gpu jobs=()
+    for ((gpu = 0; gpu < ngpu; gpu++)); do
+      "$@" --device "cuda:${gpu}" --split "$((gpu + 1))/${ngpu}" &
+      jobs+=($!)
+    done
+    for gpu in "${jobs[@]}"; do
+      wait "${gpu}" || echo "A job of $1 $2 failed; the run that follows does what it left" >&2
+    done
+  fi
+  "$@"
+}
+
 # train BRANCH FRACTION [option ...]
 train() {
   local branch=$1 fraction=$2
@@ -187,7 +203,10 @@ if wanted 4 "tokens of clean speech"; then
     [ "${token_backend}" != kmeans ] || codebook+=(--fit_on 200)
   fi
   [ -z "${units}" ] || codebook+=(--units "${units}")
-  hybridse tokenize --spk1 "${dumpdir}/raw/train/spk1.scp" --out "${tokens}/train" "${device[@]}" "${codebook[@]}" "${model[@]}"
+  # Jobs share a codebook: that of new k-means units is learned by one run.
+  several=over_gpus
+  [[ "${codebook[*]}" != *--fit_on* ]] || several=
+  ${several} hybridse tokenize --spk1 "${dumpdir}/raw/train/spk1.scp" --out "${tokens}/train" "${device[@]}" "${codebook[@]}" "${model[@]}"
   hybridse tokenize --spk1 "${dumpdir}/raw/valid/spk1.scp" --out "${tokens}/valid" "${device[@]}" \
     --manifest "${tokens}/train/manifest.json" "${model[@]}"
 fi
@@ -203,7 +222,7 @@ fi
 if wanted 7 "outputs of both branches for the fusion (free-running tokens)"; then
   for branch in disc gen; do
     # The fusion learns from what the networks give, whatever a recording needs.
-    hybridse enhance "${dumpdir}/raw/train/wav.scp" "${dumpdir}/branches_${tag}/${branch}/train" \
+    over_gpus hybridse enhance "${dumpdir}/raw/train/wav.scp" "${dumpdir}/branches_${tag}/${branch}/train" \
       --model "${expdir}/${branch}_${tag}" "${device[@]}" --gate off --max_utts "${num_fusion}"
     hybridse enhance "${dumpdir}/raw/valid/wav.scp" "${dumpdir}/branches_${tag}/${branch}/valid" \
       --model "${expdir}/${branch}_${tag}" "${device[@]}" --gate off
@@ -218,7 +237,7 @@ fi
 
 if wanted 9 "enhancement of the test set"; then
   for branch in disc gen hybrid; do
-    hybridse enhance "${dumpdir}/raw/${test_set}/wav.scp" "${expdir}/${branch}_${tag}/enhanced_${test_set}" \
+    over_gpus hybridse enhance "${dumpdir}/raw/${test_set}/wav.scp" "${expdir}/${branch}_${tag}/enhanced_${test_set}" \
       --model "${expdir}/${branch}_${tag}" "${device[@]}"
   done
 fi

@@ -16,6 +16,7 @@ from espnet_hybridse.cli.arguments import device_of
 from espnet_hybridse.cli.standard_streams import STANDARD, from_input, to_output
 from espnet_hybridse.fileio.decode import is_there
 from espnet_hybridse.fileio.formats import WRITTEN_SUFFIXES, keeps_length, shown
+from espnet_hybridse.fileio.shards import Shard
 from espnet_hybridse.fusion.safety import FALLBACKS
 from espnet_hybridse.generative.decode_weights import DTYPES as DECODE_DTYPES
 from espnet_hybridse.inference.enhancer import Enhancer
@@ -26,7 +27,7 @@ from espnet_hybridse.inference.files.one_file import Result
 from espnet_hybridse.inference.files.output import PEAKS, Output
 from espnet_hybridse.inference.files.record import NAME as RECORD
 from espnet_hybridse.inference.files.record import read_record, table
-from espnet_hybridse.inference.files.resume import identity_of, resumed
+from espnet_hybridse.inference.files.resume import identity_of, resumed, take_in_shards
 from espnet_hybridse.inference.gate import GATES
 from espnet_hybridse.inference.options import DTYPES
 from espnet_hybridse.model.branch import BRANCHES
@@ -146,7 +147,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="OUT",
         help="file or folder for what was taken away",
     )
-    parser.add_argument("--max_utts", type=int, help="only the first so many files")
+    parser.add_argument(
+        "--max_utts", type=int, help="a random sample of so many files, always the same"
+    )
+    parser.add_argument(
+        "--split",
+        metavar="i/n",
+        help="do every n-th file only (array jobs, a GPU each); a run without it then joins their "
+        "records and does what they left",
+    )
     parser.add_argument("--json", action="store_true", help="a JSON line per file, then a summary")
     parser.add_argument(
         "--report",
@@ -214,18 +223,23 @@ def checked_run(args: argparse.Namespace) -> int:
             raise ValueError(f"{args.out}: a file; of several IN, OUT is the folder they go to")
         others: Counter = Counter()
         jobs = plan_jobs(args.sources, args.out, args.max_utts, args.suffix, others)
+        shard = Shard(args.split)
+        if not shard.whole:
+            if not several and is_there(first) and first.suffix != ".scp":
+                raise ValueError("--split is for a list, a folder or a pattern, not for one file")
+            jobs = shard.take(jobs)
         if args.noise_out is not None:
             jobs = with_noise(jobs, args.out, args.noise_out)
         if not several and is_there(first) and first.suffix != ".scp":
             return enhance_one(args, jobs[0])
-        return enhance_all(args, jobs, weights, others)
+        return enhance_all(args, jobs, weights, others, shard)
     except KeyboardInterrupt:
         print("hybridse enhance: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
 
 
 def enhance_all(
-    args: argparse.Namespace, jobs: List[Job], weights: List[Path], others: Counter
+    args: argparse.Namespace, jobs: List[Job], weights: List[Path], others: Counter, shard: Shard
 ) -> int:
     """A folder, a pattern or a list, skipping what is there."""
     changed = {name: getattr(args, name) for name in DEFAULTS}
@@ -233,16 +247,18 @@ def enhance_all(
     if "safety" in changed:
         changed["safety_to"] = args.safety_to
     identity = identity_of(weights, changed)
-    with resumed(args.out, jobs, identity, args.overwrite) as since:
-        log = args.out / "quarantine.tsv"
+    with resumed(args.out, jobs, identity, args.overwrite, shard) as since:
+        log = args.out / f"quarantine{shard.suffix}.tsv"
         report = partial(print_result, stream=args.messages) if args.json else None
         options = {**options_of(args), "output": args.output, "report": report}
-        record = args.out / RECORD
+        record = args.out / f"{Path(RECORD).stem}{shard.suffix}{Path(RECORD).suffix}"
+        if shard.whole:
+            take_in_shards(args.out, record, log)
         summary = enhance_files(
             args.model, jobs, nj=args.nj, log=log, record=record, since=since, **options
         )
         summary.others = others
-        if any(source.suffix == ".scp" for source in args.sources):
+        if shard.whole and any(source.suffix == ".scp" for source in args.sources):
             write_scp(jobs, args.out / "spk1.scp")
         if args.report:
             rows = read_record(record)

@@ -1,6 +1,6 @@
 """Utterances by number: lists are mapped, waveforms are read where they are cut."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from espnet2.train.dataset import AbsDataset
@@ -31,6 +31,7 @@ class CropDataset(AbsDataset):
         fs: (N,) int32, rates in Hz.
         samples: (N,) int64, lengths.
         total: lines of the longest list.
+        labels: of each utterance, where somebody has set them; see labels_of.
 
     Raises:
         ListError: a list is malformed, or no utterance stands in all of them.
@@ -44,6 +45,7 @@ class CropDataset(AbsDataset):
         preprocess: Callable[[str, Data], Data],
     ):
         self.preprocess = preprocess
+        self.labels: Mapping[str, Sequence[str]] | None = None
         self.types = {name: kind for _, name, kind in streams}
         for name, kind in self.types.items():
             if kind not in (*AUDIO_TYPES, "text_int"):

@@ -1,12 +1,16 @@
-"""Token lists on disk: finished ones, those of array jobs, and what a killed run left."""
+"""Array jobs over a list, and token lists on disk: finished ones and what a killed run left."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from espnet_hybridse.fileio.lists import read_list, whole_lines
 
 LIST_NAME = "text_int"
 PART = ".part"
+
+Item = TypeVar("Item")
 
 
 class Shard:
@@ -29,9 +33,13 @@ class Shard:
         self.whole = text is None
         self.suffix = "" if self.whole else f".{self.index}of{self.count}"
 
+    def take(self, items: Sequence[Item]) -> list[Item]:
+        """Every n-th item, so that long and short utterances are spread evenly."""
+        return list(items[self.index - 1 :: self.count])
+
     def cut(self, wavs: dict[str, str]) -> dict[str, str]:
-        """Every n-th utterance, so that long and short ones are spread evenly."""
-        return {uid: wavs[uid] for uid in sorted(wavs)[self.index - 1 :: self.count]}
+        """The utterances of this job, in the order of their names."""
+        return {uid: wavs[uid] for uid in self.take(sorted(wavs))}
 
     def list_in(self, out: Path) -> Path:
         """This shard's token list."""

@@ -7,12 +7,14 @@ import torch
 from espnet2.enh.espnet_model import ESPnetEnhancementModel
 from espnet2.enh.loss.criterions.time_domain import TimeDomainLoss
 from espnet2.enh.loss.wrappers.abs_wrapper import AbsLossWrapper
+from espnet2.enh.loss.wrappers.fixed_order import FixedOrderSolver
 from espnet2.torch_utils.initialize import initialize
 
 from espnet_hybridse.losses.batch_info import BatchInfo
 from espnet_hybridse.losses.token_nll import TokenNLL
 from espnet_hybridse.model.build import FindClass, build_parts, enhanced, own_rate
 
+EACH = "loss_of_each"
 EXTRA_STREAMS = ("tokens", "tokens_lengths", "speech_disc", "speech_gen")
 Lengths = torch.Tensor | Sequence[int]
 
@@ -58,7 +60,8 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
                 `speech_gen` (B, T).
 
         Returns:
-            loss, the values to log and the batch size; (1,) each, as ESPnet's loops expect.
+            loss, the values to log and the batch size; (1,) each, as ESPnet's loops expect. In
+            validation the values have `loss_of_each` (B,) besides, of the criterions of waveforms.
         """
         fs = _one_rate(kwargs["utt2fs"])
         if speech_mix_lengths is None:
@@ -98,7 +101,10 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
                 stats[name] = value.detach()
         stats.update({name[len("log_") :]: value.detach() for name, value in logs.items()})
         # As ESPnet's force_gatherable shapes them, but the number is not sent to the GPU.
-        stats = {name: torch.as_tensor(value).reshape(1) for name, value in stats.items()}
+        stats = {
+            name: torch.as_tensor(value).reshape(-1 if name == EACH else 1)
+            for name, value in stats.items()
+        }
         return loss.reshape(1), stats, torch.tensor([len(speech_mix)])
 
     def _waveform_loss(
@@ -122,15 +128,25 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
                 enhanced, lengths, feature_mix, feature_pre, others, [ref], fs=fs
             )
             return loss, stats
-        loss, stats = ref.new_zeros(()), {}
+        loss, of_each, stats = ref.new_zeros(()), ref.new_zeros(len(ref)), {}
         for wrapper in self.loss_wrappers:
-            if self.training and getattr(wrapper.criterion, "only_for_test", False):
+            criterion = wrapper.criterion
+            if self.training and getattr(criterion, "only_for_test", False):
                 continue
+            plain = isinstance(wrapper, FixedOrderSolver) and not hasattr(criterion, "stats")
             with torch.set_grad_enabled(torch.is_grad_enabled() and wrapper.weight != 0):
-                value, values, _ = wrapper([ref], enhanced, dict(others))
+                if plain and not self.training:
+                    each = criterion(ref, enhanced[0])
+                    value, values = each.mean(), {criterion.name: each.mean().detach()}
+                    of_each = of_each + wrapper.weight * each
+                else:
+                    value, values, _ = wrapper([ref], enhanced, dict(others))
+                    of_each = of_each + wrapper.weight * value.detach()
             loss = loss + wrapper.weight * value
             stats.update(values)
         stats["loss"] = loss.detach()
+        if not self.training:
+            stats[EACH] = of_each.detach()
         return loss, stats
 
     def forward_enhance(self, speech_mix, speech_lengths, additional=None, fs=None):
@@ -167,8 +183,8 @@ def build_training_model(
     wrappers = []
     for criterion in args.criterions or []:
         conf = dict(criterion.get("conf") or {})
-        if criterion["name"] == "sqa" and conf.get("checkpoint") is None:
-            conf["checkpoint"] = getattr(args, "sqa_checkpoint", None)
+        if criterion["name"] == "sqa" and getattr(args, "sqa_checkpoint", None):
+            conf["checkpoint"] = args.sqa_checkpoint
         loss = find_class("criterion", criterion["name"])(**conf)
         wrapper = find_class("loss_wrapper", criterion["wrapper"])
         wrappers.append(wrapper(criterion=loss, **criterion["wrapper_conf"]))

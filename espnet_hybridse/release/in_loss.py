@@ -36,7 +36,7 @@ def _of_criterion(criterion: Mapping, config: Mapping) -> tuple[str, ...]:
         return ()
     if criterion["name"] != "sqa":
         return CRITERIONS.get(criterion["name"], ())
-    return columns_of(conf.get("checkpoint") or config.get("sqa_checkpoint"))
+    return columns_of(config.get("sqa_checkpoint") or conf.get("checkpoint"))
 
 
 def model_behind(enhanced: Path) -> ModelFiles | None:

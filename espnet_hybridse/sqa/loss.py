@@ -85,7 +85,8 @@ class SQALoss(TimeDomainLoss, BatchInfo):
         self._device = torch.device("cpu")
         if checkpoint in (None, OFF):
             logging.warning(
-                "the SQA loss is off (checkpoint: null): training without a quality network; to "
+                "the SQA loss is off: training without a quality network, which is not the "
+                "paper's equation (4); to "
                 f"switch it on: --sqa_checkpoint {PACKAGED}, or hf download {MODEL_ID} and then "
                 f"--sqa_checkpoint {MODEL_ID}"
             )
@@ -193,8 +194,9 @@ def find_checkpoint(checkpoint: str) -> Path:
     if path.is_file():
         return path
     remedy = (
-        f"run 'hf download {MODEL_ID}', take checkpoint: {PACKAGED}, which needs no download, or "
-        f"{OFF} to train without it"
+        f"run 'hf download {MODEL_ID}' where there is a network, take {PACKAGED}, which needs no "
+        f"download, or {OFF} to train without (--sqa_checkpoint); neither is then the paper's "
+        "equation (4)"
     )
     # "exp/sqa" is meant for a folder where there is an exp, "name/model" for a hub's id.
     if checkpoint.count("/") == 1 and not (path.suffix == ".pt" or path.parent.exists()):

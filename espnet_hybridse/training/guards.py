@@ -119,11 +119,17 @@ def weight_bytes(model: nn.Module) -> int:
     return sum(value.numel() * value.element_size() for value in model.state_dict().values())
 
 
+def kept_bytes(model: nn.Module, average: bool, keep: int) -> int:
+    """Bytes that a training keeps at most.
+
+    They are two epochs' checkpoints and one within an epoch, the weights of the best epochs and of
+    the last, their average; one more of each while it is written.
+    """
+    return 4 * checkpoint_bytes(model, average) + (keep + 3) * weight_bytes(model)
+
+
 def refuse_full_disk(folder: Path, model: nn.Module, average: bool, keep: Sequence[int]) -> None:
     """Raise if what the rest of the training keeps does not fit beside what is there.
-
-    Kept are two epochs' checkpoints and one within an epoch, the weights of the best epochs and
-    of the last, their average; one more of each while it is written.
 
     Args:
         folder: of the experiment.
@@ -134,7 +140,7 @@ def refuse_full_disk(folder: Path, model: nn.Module, average: bool, keep: Sequen
     Raises:
         RuntimeError: naming the bytes needed and free.
     """
-    wanted = 4 * checkpoint_bytes(model, average) + (max(keep) + 3) * weight_bytes(model)
+    wanted = kept_bytes(model, average, max(keep))
     # lstat: links to weights are not weights.
     there = sum(path.lstat().st_size for path in folder.glob("*.pth"))
     one = checkpoint_bytes(model, average) + weight_bytes(model)

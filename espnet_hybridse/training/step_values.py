@@ -1,6 +1,6 @@
 """What training steps report: kept on the device, fetched for many steps at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,6 +15,7 @@ class StepRow(NamedTuple):
 
     weighted: tuple[str, ...]
     plain: tuple[str, ...]
+    groups: tuple[str, ...]
     values: torch.Tensor
     known: dict[str, float]
 
@@ -37,6 +38,8 @@ class StepValues:
         weight: float | torch.Tensor,
         plain: Mapping[str, torch.Tensor] | None = None,
         known: Mapping[str, float] | None = None,
+        groups: Sequence[str] = (),
+        of_groups: torch.Tensor | None = None,
     ) -> bool:
         """Take in the values of one batch; true once so many wait that a fetch is due.
 
@@ -45,13 +48,18 @@ class StepValues:
             weight: of the batch, such as its number of utterances.
             plain: to be averaged as they are; one number each.
             known: as `plain`, but numbers of Python.
+            groups: names of values that hold for a part of the batch each.
+            of_groups: (2, len(groups)), their sums over the members and how many these are.
         """
         plain = plain or {}
         given = [v.detach().reshape(()).float() for v in (*weighted.values(), *plain.values())]
         if not isinstance(weight, torch.Tensor):
             weight = given[0].new_full((), weight)
         values = torch.stack([*given, weight.reshape(()).float()])
-        self._rows.append(StepRow(tuple(weighted), tuple(plain), values, dict(known or {})))
+        if groups:
+            values = torch.cat([values, of_groups.flatten().float()])
+        names = tuple(weighted), tuple(plain), tuple(groups)
+        self._rows.append(StepRow(*names, values, dict(known or {})))
         return len(self._rows) >= self.every
 
     def fetch(self) -> list[dict[str, float]]:
@@ -65,6 +73,10 @@ class StepValues:
             weighted = {name: next(numbers) for name in row.weighted}
             plain = {**{name: next(numbers) for name in row.plain}, **row.known}
             weight = next(numbers)
+            sums, counts = ([next(numbers) for _ in row.groups] for _ in range(2))
+            for name, total, count in zip(row.groups, sums, counts, strict=True):
+                if count:
+                    self.reporter.register({name: total / count}, count)
             if weighted:
                 self.reporter.register(weighted, weight)
             if plain:

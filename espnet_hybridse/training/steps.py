@@ -1,7 +1,7 @@
 """The training step and the validation step, neither of which waits for the GPU."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,15 +194,36 @@ def validate(
     batches: Iterable,
     options: StepOptions,
     values: StepValues,
+    labels: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Report the values of every batch of a validation set."""
+    """Report the values of every batch of a validation set.
+
+    Args:
+        model: to be validated.
+        batches: `(uids, batch)`.
+        options: how.
+        values: what is reported.
+        labels: of the utterances; the loss is reported as `loss_LABEL` for each label, too.
+    """
     model.eval()
-    for _, batch in batches:
+    names = sorted({name for given in (labels or {}).values() for name in given})
+    for uids, batch in batches:
         with options.autocast():
             loss, stats, weight = model(**on_device(batch, options.device))
-        weight = float(weight)
+        weight, of_each = float(weight), stats.pop("loss_of_each", None)
+        groups = names if of_each is not None else []
+        of_groups = None
+        if groups:
+            members = torch.tensor([[name in labels[uid] for uid in uids] for name in names])
+            members = members.float().to(of_each.device, non_blocking=True)
+            of_groups = torch.stack([members @ of_each.float(), members.sum(1)])
+            if options.world_size > 1:
+                torch.distributed.all_reduce(of_groups)
         if options.world_size > 1:
             _, stats, weight = average_over_processes(loss, stats, weight, options.world_size)
-        if values.add(stats, weight):
+        due = values.add(
+            stats, weight, groups=[f"loss_{name}" for name in groups], of_groups=of_groups
+        )
+        if due:
             values.fetch()
     values.fetch()

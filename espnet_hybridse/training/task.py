@@ -15,6 +15,7 @@ from espnet2.utils.types import float_or_none, int_or_none, str2bool, str_or_non
 
 from espnet_hybridse.data.dataset import CropDataset
 from espnet_hybridse.data.iterator import EpochIterFactory
+from espnet_hybridse.data.labels import labels_of
 from espnet_hybridse.data.preprocessor import HybridPreprocessor
 from espnet_hybridse.data.sampler import RateGroupedSampler
 from espnet_hybridse.model.branch import FUSED, HYBRID, branch_of
@@ -39,8 +40,21 @@ def is_distributed() -> bool:
 
 
 def batch_per_gpu(args: argparse.Namespace) -> int:
-    """Utterances of each process's batch; `batch_size` is ESPnet's name of it here."""
+    """Utterances of each process's batch; `batch_size` is ESPnet's name of it here.
+
+    Raises:
+        ValueError: both are given.
+    """
+    if args.batch_per_gpu and args.batch_size != ESPNET_BATCH_SIZE:
+        raise ValueError(
+            f"batch_per_gpu={args.batch_per_gpu} and batch_size={args.batch_size} both say how "
+            "many utterances each GPU gets; give batch_per_gpu alone"
+        )
     return args.batch_per_gpu or args.batch_size
+
+
+ESPNET_BATCH_SIZE = 20
+"""ESPnet's default: nobody gave another."""
 
 
 class HybridEnhancementTask(EnhancementTask):
@@ -96,8 +110,8 @@ class HybridEnhancementTask(EnhancementTask):
         parser.add_argument(
             "--sqa_checkpoint",
             default=None,
-            help="Quality network of the criterion sqa where its conf names none: model.pt, a "
-            "folder made by hybridse train-sqa, or a Hugging Face id. Without it the term is off.",
+            help="Quality network of the criterion sqa, instead of the one in its conf: dnsmos, "
+            "model.pt, a folder made by hybridse train-sqa, a Hugging Face id, or none.",
         )
         parser.add_argument(
             "--ema_decay",
@@ -247,6 +261,9 @@ class HybridEnhancementTask(EnhancementTask):
         logging.info(f"[{mode}] {len(dataset)} of {dataset.total} utterances stand in every list")
         if getattr(args, "overfit", None):
             dataset.keep(np.arange(min(args.overfit, len(dataset))))
+        if not iter_options.train:
+            paths = {name: Path(p) for p, name, _ in iter_options.data_path_and_name_and_type}
+            dataset.labels = labels_of(paths["speech_ref1"].parent, dataset.uids, dataset.fs)
         shards = (0, 1)
         if iter_options.distributed:
             shards = (torch.distributed.get_rank(), torch.distributed.get_world_size())

@@ -23,7 +23,7 @@ from espnet_hybridse.training.guards import (
     refuse_non_finite,
 )
 from espnet_hybridse.training.peers import ending_together
-from espnet_hybridse.training.profiling import profiled
+from espnet_hybridse.training.profiling import Plan, Profile
 from espnet_hybridse.training.progress import FILE, ProgressLog
 from espnet_hybridse.training.step_checkpoint import NAME, All, Reported, StepCheckpoint
 from espnet_hybridse.training.step_values import StepValues
@@ -53,6 +53,8 @@ class HybridTrainerOptions(TrainerOptions):
     """Its TimeBudget."""
     annealing = None
     """Its Annealing."""
+    measured = None
+    """Its Profile."""
 
 
 def latest_of(device: torch.device) -> Callable[[float], float]:
@@ -69,6 +71,11 @@ def latest_of(device: torch.device) -> Callable[[float], float]:
 def options_are_distributed(distributed_option) -> bool:
     """Whether several processes train together."""
     return distributed_option is not None and distributed_option.distributed
+
+
+def as_list(keep: int | list[int]) -> list[int]:
+    """ESPnet's keep_nbest_models, which may be one number."""
+    return [keep] if isinstance(keep, int) else keep
 
 
 def device_of(model: torch.nn.Module) -> torch.device:
@@ -112,9 +119,8 @@ class HybridTrainer(Trainer):
             )
         writes = not distributed_option.dist_rank
         if writes:
-            keep = options.keep_nbest_models
             averages = bool(options.ema_decay or options.ema_share)
-            refuse_full_disk(out, model, averages, [keep] if isinstance(keep, int) else keep)
+            refuse_full_disk(out, model, averages, as_list(options.keep_nbest_models))
             if options.resume:
                 mend(out)
         if options_are_distributed(distributed_option):
@@ -181,7 +187,7 @@ class HybridTrainer(Trainer):
         untrained = int(options.validate_start and options.max_epoch > 1)
         if options.average is not None:
             options.average.start()
-        if epoch <= untrained:
+        if epoch <= untrained and not options.profile:
             # Validated and kept like any other epoch, the start wins where training harms it.
             if options.budget is not None:
                 options.budget.begin(epoch)
@@ -252,8 +258,6 @@ class HybridTrainer(Trainer):
 
             batches = options.annealing.watch(batches, done)
         batches = progress.watch(batches)
-        if options.profile:
-            batches = profiled(batches, options.profile, out)
 
         def log() -> None:
             logging.info(reporter.log_message(-steps.log_interval))
@@ -262,6 +266,22 @@ class HybridTrainer(Trainer):
             if options.use_wandb:
                 reporter.wandb_log()
 
+        if options.profile:
+            options.measured = Profile(
+                options.profile,
+                out,
+                Plan(
+                    max_epoch=options.max_epoch,
+                    train_batches=len(iterator.batch_sampler.batches),
+                    processes=steps.world_size,
+                    max_hours=options.max_hours,
+                    average=options.average is not None,
+                    keep=max(as_list(options.keep_nbest_models)),
+                ),
+                steps.device,
+            )
+            stepper.run(options.measured.training(batches), start, log)
+            return False
         stepper.run(batches, start, log)
         if options.average is not None:
             average_hook.remove()
@@ -287,7 +307,13 @@ class HybridTrainer(Trainer):
         steps = step_options(model, options, options_are_distributed(distributed_option))
         average = options.average
         with average.in_place() if average is not None else nullcontext():
-            validate(model, iterator, steps, StepValues(reporter))
+            labels = getattr(iterator.dataset.dataset, "labels", None)
+            if options.measured is not None:
+                total = len(iterator.batch_sampler.batches)
+                iterator = options.measured.validation(iterator, total)
+            validate(model, iterator, steps, StepValues(reporter), labels)
+        if options.measured is not None:
+            options.measured.finish(unwrapped(model))
         refuse_blind_validation([v.value for v in reporter.stats.get("loss", ())])
         took = time.monotonic() - started
         logging.info(f"validation took {took:.1f} s")

@@ -245,10 +245,11 @@ def test_overfit_and_profile(rendered, tmp_path, capsys):
     profile = [*command[:3], f"--exp={tmp_path}/profile", *sets, "--profile", "2"]
     assert main(profile) == 0
     assert "2 steps after 3 of warm-up" in (out := capsys.readouterr().out) and "aten::" in out
+    assert "epochs take" in out and "GB a checkpoint" in out
     assert json.loads((tmp_path / "profile/profile.json").read_text())["traceEvents"]
     assert not list((tmp_path / "profile").glob("*.pth"))
     assert main([*profile[:-1], "50"]) == 2
-    assert "53 are needed" in capsys.readouterr().err
+    assert "103 are needed" in capsys.readouterr().err
 
 
 def test_the_process_that_saves_judges_for_all(tmp_path):

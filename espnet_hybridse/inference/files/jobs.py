@@ -20,6 +20,7 @@ from espnet_hybridse.fileio.formats import (
     shown,
 )
 from espnet_hybridse.fileio.lists import read_list, write_list
+from espnet_hybridse.fileio.sampling import sample
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def plan_jobs(
     Args:
         sources: files, folders, patterns or lists.
         out: file or folder to write.
-        max_utts: only the first so many.
+        max_utts: a random sample of so many, always the same; of a list with `utt2fs` beside it,
+            every rate keeps its share.
         suffix: ending of the results, as ".flac", instead of the sources'.
         others: ending -> number of files in folders that are none of audio, added to.
 
@@ -75,7 +77,17 @@ def plan_jobs(
         jobs += found
     jobs = _apart(jobs)
     _check(jobs)
-    return jobs[:max_utts]
+    return jobs if max_utts is None else _sampled(jobs, max_utts, sources)
+
+
+def _sampled(jobs: list[Job], count: int, sources: Sequence[Path]) -> list[Job]:
+    rates: dict[str, str] = {}
+    for source in sources:
+        utt2fs = source.with_name("utt2fs")
+        if source.suffix == ".scp" and utt2fs.is_file():
+            rates.update(read_list(utt2fs))
+    kept = set(sample([job.uid for job in jobs], count, rates))
+    return [job for job in jobs if job.uid in kept]
 
 
 def _jobs_of(
