@@ -90,7 +90,8 @@ class BuildWithModels(build_py):
         super().run()
         if not getattr(self, "editable_mode", False) and (HERE / PRETRAINED).is_dir():
             target = Path(self.build_lib) / "espnet_hybridse/pretrained"
-            shutil.copytree(HERE / PRETRAINED, target, dirs_exist_ok=True)
+            only = shutil.ignore_patterns("mini")  # what old results were made with
+            shutil.copytree(HERE / PRETRAINED, target, ignore=only, dirs_exist_ok=True)
 
 
 setup(
@@ -104,7 +105,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["espnet_hybridse", "espnet_hybridse.*"]),
-    package_data={"espnet_hybridse": ["**/*.yaml", "report/*.j2", "sqa/weights/*", "inference/gate.json"]},
+    package_data={
+        "espnet_hybridse": ["**/*.yaml", "report/*.j2", "sqa/weights/*", "inference/gate.json"]
+    },
     cmdclass={"build_py": BuildWithModels},
     install_requires=CORE,
     extras_require=EXTRAS,

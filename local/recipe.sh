@@ -34,15 +34,15 @@ help_message="Usage: ./run.sh [--name value ...]
   --ngpu N           GPUs of each machine: of training, and of tokens and outputs (${ngpu})
   --num_nodes N      machines of training (${num_nodes})
   --seed N           of simulation and training (${seed})
-  --preset NAME      conf/NAME of the repository: mini, fast or paper (${preset})
+  --preset NAME      conf/NAME of the repository: small, mini, fast or paper (${preset})
   --conf DIR         configurations of your own in its place: a copy of conf/NAME, changed
   --from_scratch B   true: random weights; false: start from pretrained/ (${from_scratch})
-  --max_hours H      training and its validation, all three models together; else 0.12 for mini,
-                     and what conf/NAME says (max_epoch) for fast and paper
+  --max_hours H      training and its validation, all three models together; else 0.12 for small
+                     and mini, and what conf/NAME says (max_epoch) for fast and paper
   --num_train N --num_valid N --num_test N
                      simulated utterances (${num_train}, ${num_valid}, ${num_test})
   --num_fusion N     training utterances whose branch outputs stage 7 makes (${num_fusion})
-  --token_backend B  kmeans or xcodec; by default kmeans for mini, xcodec else
+  --token_backend B  kmeans or xcodec; by default kmeans for small and mini, xcodec else
   --token_model M    id or folder of the codec or of the k-means encoder
   --units N          k-means tokens when from scratch (256)
   --sqa NAME         quality network of the fusion's SQA loss: dnsmos, a file or folder, a hub's id, or
@@ -62,7 +62,7 @@ for name in stage stop_stage nj ngpu num_nodes seed num_train num_valid num_test
   [[ "${!name}" =~ ^[0-9]+$ ]] || refuse "${name}" "a whole number"
 done
 [[ "${units}" =~ ^[0-9]*$ ]] || refuse units "a whole number"
-[ -n "${max_hours}" ] || [ "${preset}" != mini ] || max_hours=0.12
+case ${preset} in mini | small) max_hours=${max_hours:-0.12} ;; esac
 [[ -z "${max_hours}" || "${max_hours}" =~ ^[0-9]*\.?[0-9]+$ && "${max_hours}" =~ [1-9] ]] ||
   refuse max_hours "hours above 0, such as 0.2"
 [[ "${from_scratch}" =~ ^(true|false)$ ]] || refuse from_scratch "true or false"
@@ -197,7 +197,7 @@ if wanted 4 "tokens of clean speech"; then
     codebook=(--manifest "${pretrained}/tokens/manifest.json" ${token_backend:+--backend "${token_backend}"})
   else
     if [ -z "${token_backend}" ]; then
-      if [ "${preset}" = mini ]; then token_backend=kmeans; else token_backend=xcodec; fi
+      case ${preset} in mini | small) token_backend=kmeans ;; *) token_backend=xcodec ;; esac
     fi
     codebook=(--backend "${token_backend}")
     [ "${token_backend}" != kmeans ] || codebook+=(--fit_on 200)

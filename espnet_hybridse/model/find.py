@@ -8,9 +8,9 @@ from espnet_hybridse.model.files import CONFIG, ModelFiles
 from espnet_hybridse.model.published import SUFFIX
 from espnet_hybridse.model.unpack import META, packed_files, unpack_model
 
-DEFAULT_MODEL = Path(__file__).parents[2] / "egs/mini/enh1/pretrained/mini"
-"""The trained models of the mini recipe, in a checkout of the repository."""
-INSTALLED_MODEL = Path(__file__).parents[1] / "pretrained/mini"
+DEFAULT_MODEL = Path(__file__).parents[2] / "egs/mini/enh1/pretrained/small"
+"""The small trained models, in a checkout of the repository."""
+INSTALLED_MODEL = Path(__file__).parents[1] / "pretrained/small"
 """Where setup.py puts a copy of them when it installs anything but a checkout itself."""
 
 HUB_FILES = ("*.yaml", "*.json", "*.safetensors", "*.pth", "*.npz", "*.md")

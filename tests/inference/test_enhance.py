@@ -234,7 +234,7 @@ def test_a_branch_of_a_hybrid(models, disc, tmp_path):
     np.testing.assert_allclose(alone, disc(wav, 16000), atol=1e-6)
     with pytest.raises(FileNotFoundError, match="has no branch 'gen'"):
         Enhancer.from_pretrained(models / "disc", branch="gen")
-    with pytest.raises(FileNotFoundError, match="no such folder or zip"):
+    with pytest.raises(FileNotFoundError, match="no such folder, zip or checkpoint"):
         Enhancer.from_pretrained(models / "none" / "at" / "all")
 
 

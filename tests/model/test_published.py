@@ -86,7 +86,7 @@ def test_the_baseline_s_bsrnn_is_that_of_espnet(tmp_path, monkeypatch):
     expected, ours = network.state_dict(), loaded.model.separator.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in ours.items())
     assert "baseline_code" not in sys.modules
-    enhancer = Enhancer.from_pretrained(path)
+    enhancer = Enhancer.from_pretrained(path, gate="off")
     for fs in RATES:
         wav = noise(fs // 5 + 3)
         out = enhancer(wav, fs)
@@ -99,13 +99,15 @@ def test_the_baseline_s_flow_takes_the_average_of_its_weights(tmp_path, monkeypa
     separator, other = (load_model(find_model(file)).model.separator for file in (path, plain))
     assert (separator.start, separator.steps) == (0.9, 15)
     assert not torch.equal(separator.condition_fc.weight, other.condition_fc.weight)
-    enhancer = Enhancer.from_pretrained(path)
+    enhancer = Enhancer.from_pretrained(path, gate="off")
     wav = noise(3000)
     out = enhancer(wav, 16000)
     assert np.isfinite(out).all() and np.abs(out).max() > 1e-4
     np.testing.assert_array_equal(enhancer(wav, 16000), out)
     # The noise at the start of the flow depends on nothing but the seed.
-    together = Enhancer.from_pretrained(path, batch=2).many([noise(2000, 1), wav], 16000)
+    together = Enhancer.from_pretrained(path, batch=2, gate="off").many(
+        [noise(2000, 1), wav], 16000
+    )
     np.testing.assert_allclose(together[1], out, atol=1e-5)
 
 
@@ -116,12 +118,12 @@ def test_a_published_checkpoint_is_a_branch_and_a_third_input(tmp_path, monkeypa
     disc = save_model(tmp_path / "gen", "tfgridnetv3", TFGRIDNET)
     hybrid = save_model(tmp_path / "hybrid", "uses_fusion", {**options, "gen": "../gen"})
     wav = noise(4000)
-    expected = Enhancer.from_pretrained(hybrid)(wav, 16000)
+    expected = Enhancer.from_pretrained(hybrid, gate="off")(wav, 16000)
     models = [f"--disc={path}", f"--gen={disc}", f"--hybrid={hybrid}", f"--tokens={tmp_path}/none"]
     assert main(["pack", *models, f"--out={tmp_path}/packed", f"--zip={tmp_path}/zips"]) == 0
     path.unlink()
     for form in ("packed", "zips/hybrid.zip"):
-        again = Enhancer.from_pretrained(tmp_path / form, branch="hybrid")(wav, 16000)
+        again = Enhancer.from_pretrained(tmp_path / form, branch="hybrid", gate="off")(wav, 16000)
         np.testing.assert_array_equal(again, expected)
     # The optimiser stayed behind.
     assert set(torch.load(tmp_path / "packed/disc/model.pth")) <= set(
@@ -147,7 +149,7 @@ def test_a_checkpoint_that_is_none_runs_nothing(tmp_path, monkeypatch, harm):
         path.write_bytes(b"PK\3\4 no checkpoint")
         message = "or a damaged one"
     with pytest.raises(ValueError, match=message):
-        Enhancer.from_pretrained(path)
+        Enhancer.from_pretrained(path, gate="off")
     assert not (tmp_path / "executed").exists()
 
 
@@ -190,7 +192,7 @@ def test_espnet_s_hub_folder_gives_what_espnet_gives(espnet_hub):
 
     exp = espnet_hub / "exp/enh_train_tfgridnet"
     stock = SeparateSpeech(exp / "config.yaml", exp / "70epoch.pth")
-    enhancer = Enhancer.from_pretrained(espnet_hub)
+    enhancer = Enhancer.from_pretrained(espnet_hub, gate="off")
     assert enhancer.segment_s == 4.0, "the crops of ESPnet's chunk iterator"
     for fs in RATES:
         wav = noise(fs // 50 * 11, seed=fs)

@@ -37,7 +37,7 @@ def identity():
         mask_module=None,
         loss_wrappers=[],
     )
-    return Enhancer(LoadedModel(model, {}))
+    return Enhancer(LoadedModel(model, {}), gate="off")
 
 
 @pytest.mark.parametrize("win_ms", [20, 40])

@@ -6,7 +6,7 @@ cd "$(dirname "$0")"
 MAIN_ROOT=$(cd ../../.. && pwd)
 
 recipe=egs/mini/enh1
-preset=mini
+preset=small
 ngpu=0
 num_train=1000
 num_valid=60

@@ -5,4 +5,4 @@ set -euo pipefail
 tag=$1
 shift
 hybridse pack --disc "exp/disc_${tag}" --gen "exp/gen_${tag}" --hybrid "exp/hybrid_${tag}" \
-  --tokens "dump/tokens_${tag}/train" --out pretrained/mini --fact "recipe=egs/mini/enh1" "$@"
+  --tokens "dump/tokens_${tag}/train" --out pretrained/small --fact "recipe=egs/mini/enh1" "$@"
