@@ -110,7 +110,12 @@ def test_troubleshooting_quotes_real_messages():
         re.sub(r'"\s*f?"', "", path.read_text(encoding="utf-8"))
         for path in (ROOT / "espnet_hybridse").rglob("*.py")
     )
-    theirs = ("Expected to have finished", "Launch by 'srun'", "CUDA out of memory")
+    theirs = (
+        "Expected to have finished",
+        "Launch by 'srun'",
+        "CUDA out of memory",
+        "DataLoader worker",
+    )
     page = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
     for row in page.splitlines():
         quoted = re.match(r"\| `(.*?)` \|", row)
