@@ -13,6 +13,7 @@ from espnet_hybridse.sqa.dnsmos import DnsmosP835
 from espnet_hybridse.sqa.dnsmos_pro import DnsmosPro, weights
 from espnet_hybridse.sqa.guards import GradientShare, disturb, low_pass
 from espnet_hybridse.sqa.loss import SQALoss
+from espnet_hybridse.training.task import HybridEnhancementTask
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +192,32 @@ def test_wrong_settings_are_named():
     with pytest.raises(ValueError, match="dnsmos has one size; leave out network"):
         SQALoss(checkpoint="dnsmos", network={"dim": 8})
     assert not SQALoss(checkpoint="none").enabled
+
+
+def test_fusion_trains_with_it_beside_its_signal_terms(p835, clips):
+    noisy, clean = clips
+    batch = {"speech_mix": noisy, "speech_disc": 0.5 * (noisy + clean), "speech_gen": 0.9 * clean}
+    batch.update(speech_ref1=clean, utt2fs=torch.tensor([[16000]]))
+    terms = [
+        {"name": name, "conf": {}, "wrapper": "fixed_order", "wrapper_conf": {"weight": 1.0}}
+        for name in ("mr_stft", "sqa")
+    ]
+    gradients, sqa = {}, {}
+    for checkpoint in ("none", "dnsmos"):
+        options = ["--sqa_checkpoint", checkpoint]
+        args = HybridEnhancementTask.get_parser().parse_args(options)
+        args.encoder = args.decoder = "stft"
+        stft = {"n_fft": 960, "hop_length": 480, "default_fs": 48000}
+        args.encoder_conf = args.decoder_conf = stft
+        args.separator = "uses_fusion"
+        args.separator_conf = {"channels": 8, "n_blocks": 1, "hidden": 8, "n_memory": 2}
+        args.criterions = terms
+        torch.manual_seed(0)
+        model = HybridEnhancementTask.build_model(args)
+        loss, stats, _ = model(**batch)
+        loss.backward()
+        weights = [p.grad.flatten() for p in model.separator.parameters() if p.grad is not None]
+        gradients[checkpoint], sqa[checkpoint] = torch.cat(weights), float(stats["sqa"])
+    assert sqa["none"] == 0 and 0 < sqa["dnsmos"] < 1
+    added = (gradients["dnsmos"] - gradients["none"]).norm() / gradients["none"].norm()
+    assert 0.001 < added < 0.5

@@ -12,7 +12,7 @@ num_train=1000
 num_valid=60
 num_test=70
 num_fusion=200
-metrics="PESQ ESTOI DNSMOS_OVRL SpkSim_Resemblyzer CAcc_Whisper"
+metrics="PESQ ESTOI DNSMOS_OVRL DistillMOS SpkSim_Resemblyzer CAcc_Whisper CAcc0_Whisper Loops_Whisper"
 datadir=data
 test_set=test
 
