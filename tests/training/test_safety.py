@@ -160,10 +160,9 @@ def test_a_network_that_became_nan_stops_and_keeps_its_checkpoint(rendered, tmp_
 )
 def test_a_full_gpu_says_what_to_change(rendered, tmp_path, monkeypatch, words):
     stop_at(monkeypatch, 2, RuntimeError(words))
-    with pytest.raises(
-        RuntimeError, match="the GPU is full: lower batch_per_gpu .*Cause: .*CUDA|cuDNN"
-    ):
+    with pytest.raises(RuntimeError, match="the GPU is full: lower batch_per_gpu") as told:
         train_here(make_run(rendered, tmp_path))
+    assert words in str(told.value)
 
 
 def test_validation_without_a_finite_loss_is_refused():
