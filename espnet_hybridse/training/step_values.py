@@ -52,10 +52,12 @@ class StepValues:
             of_groups: (2, len(groups)), their sums over the members and how many these are.
         """
         plain = plain or {}
-        given = [v.detach().reshape(()).float() for v in (*weighted.values(), *plain.values())]
+        given = [*weighted.values(), *plain.values()]
         if not isinstance(weight, torch.Tensor):
-            weight = given[0].new_full((), weight)
-        values = torch.stack([*given, weight.reshape(()).float()])
+            weight = given[0].new_full((), weight, dtype=torch.float)
+        given = [value.detach().reshape(()).float() for value in (*given, weight)]
+        # A criterion may report what it knows on the CPU.
+        values = torch.stack([value.to(given[0].device, non_blocking=True) for value in given])
         if groups:
             values = torch.cat([values, of_groups.flatten().float()])
         names = tuple(weighted), tuple(plain), tuple(groups)

@@ -216,7 +216,8 @@ def validate(
         if groups:
             members = torch.tensor([[name in labels[uid] for uid in uids] for name in names])
             members = members.float().to(of_each.device, non_blocking=True)
-            of_groups = torch.stack([members @ of_each.float(), members.sum(1)])
+            # No product of matrices: those are in TF32 here.
+            of_groups = torch.stack([(members * of_each.float()).sum(1), members.sum(1)])
             if options.world_size > 1:
                 torch.distributed.all_reduce(of_groups)
         if options.world_size > 1:

@@ -13,6 +13,7 @@ import torch
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 
+from espnet_hybridse.runtime.gpu_faults import gpu_is_full
 from espnet_hybridse.training.checkpoint import CHECKPOINT, atomic_saves, mend, read_checkpoint
 from espnet_hybridse.training.ema import WeightAverage
 from espnet_hybridse.training.epoch_totals import StepCounts
@@ -107,7 +108,17 @@ class HybridTrainer(Trainer):
     def run(cls, model, optimizers, trainer_options, distributed_option, **kwargs) -> None:
         distributed = options_are_distributed(distributed_option)
         with ending_together(distributed_option.dist_rank) if distributed else nullcontext():
-            cls._run(model, optimizers, trainer_options, distributed_option, **kwargs)
+            try:
+                cls._run(model, optimizers, trainer_options, distributed_option, **kwargs)
+            except RuntimeError as error:
+                if not gpu_is_full(error):
+                    raise
+                raise RuntimeError(
+                    "the GPU is full: lower batch_per_gpu (and raise accum_grad as much), shorten "
+                    "preprocessor_conf: chunk_s, or for tfgridnet_sfi set separator_conf: "
+                    "{activation_checkpointing: true}. The last checkpoint is good. "
+                    f"Cause: {error}"
+                ) from error
 
     @classmethod
     def _run(cls, model, optimizers, trainer_options, distributed_option, **kwargs) -> None:

@@ -150,6 +150,21 @@ def test_a_network_that_became_nan_stops_and_keeps_its_checkpoint(rendered, tmp_
     assert (tmp_path / "2epoch.pth").is_file()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_a_full_gpu_says_what_to_change(rendered, tmp_path, monkeypatch, words):
+    stop_at(monkeypatch, 2, RuntimeError(words))
+    with pytest.raises(RuntimeError, match="the GPU is full: lower batch_per_gpu") as told:
+        train_here(make_run(rendered, tmp_path))
+    assert words in str(told.value)
+
+
 def test_validation_without_a_finite_loss_is_refused():
     refuse_blind_validation([float("nan"), 1.0])
     refuse_blind_validation([])
