@@ -4,14 +4,17 @@ import argparse
 from pathlib import Path
 
 from espnet_hybridse.cli.arguments import pairs
+from espnet_hybridse.model.branch import HYBRID, PARTS
 from espnet_hybridse.release.espnet_zip import write_espnet_zip
 from espnet_hybridse.release.hub import write_hub_folder
 from espnet_hybridse.release.pack import pack
 
+NAMES = (*PARTS, HYBRID.name)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    for branch in ("disc", "gen", "hybrid"):
-        more = "; a third system that it hears is packed with it" if branch == "hybrid" else ""
+    for branch in NAMES:
+        more = "; a third system that it hears is packed with it" if branch == HYBRID.name else ""
         text = f"experiment of the {branch} model{more}"
         parser.add_argument(f"--{branch}", type=Path, help=text)
     parser.add_argument("--sqa", type=Path, help="quality network of hybridse train-sqa")
@@ -23,12 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    models = {name: getattr(args, name) for name in ("disc", "gen", "hybrid")}
+    models = {name: getattr(args, name) for name in NAMES}
     models = {name: exp for name, exp in models.items() if exp is not None}
     if not models:
         raise ValueError("nothing to pack: name at least one of --disc, --gen, --hybrid")
-    missing = {"disc", "gen"} - models.keys()
-    if "hybrid" in models and missing:
+    missing = set(PARTS) - models.keys()
+    if HYBRID.name in models and missing:
         names = ", ".join(f"--{name}" for name in sorted(missing))
         raise ValueError(f"--hybrid runs its branches; name {names} too")
     facts = pairs(args.fact, "--fact seed=0")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from espnet_hybridse.fileio.yaml_config import ConfigError
-from espnet_hybridse.model.branch import BRANCHES
+from espnet_hybridse.model.branch import BRANCHES, PARTS
 from espnet_hybridse.training.launch import LAUNCHERS
 from espnet_hybridse.training.run import TrainingRun
 from espnet_hybridse.training.start import train
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unfreeze",
         nargs="+",
-        choices=("disc", "gen"),
+        choices=PARTS,
         default=[],
         help="hybrid: branches to train on together with the fusion; take a small optim_conf lr",
     )

@@ -28,7 +28,9 @@ HYBRID = Branch("hybrid", "Hybrid", "uses_fusion", "train_fusion.yaml")
 
 BRANCHES = {branch.name: branch for branch in (HYBRID, GEN, DISC)}
 """By name, in the order in which one of several models is chosen."""
-FUSED = ("disc", "gen", "third")
+PARTS = (DISC.name, GEN.name)
+"""The branches that a hybrid is made of."""
+FUSED = (*PARTS, "third")
 """Options of a fusion that name other models: its branches, and one more that it may hear."""
 
 

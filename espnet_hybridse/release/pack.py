@@ -9,7 +9,7 @@ import yaml
 
 from espnet_hybridse.fileio.checksum import file_sha256
 from espnet_hybridse.fileio.lists import atomic_path, write_json
-from espnet_hybridse.model.branch import GEN, HYBRID
+from espnet_hybridse.model.branch import FUSED, GEN, HYBRID
 from espnet_hybridse.model.files import HASHES, ModelFiles
 from espnet_hybridse.model.loading import read_weights
 from espnet_hybridse.model.published import SUFFIX
@@ -24,7 +24,7 @@ WEIGHTS = "model.pth"
 WHOLE = {"stft": "sfi_stft"}
 """Encoders and decoders that cut the last frame off -> those that this package builds for them:
 stock ESPnet, too, then gives the samples that `hybridse enhance` gives."""
-BRANCHES = ("disc", "gen", "hybrid", "third")
+BRANCHES = (*FUSED, HYBRID.name)
 """Folders of trained models; `third` is one more input of the hybrid's fusion."""
 
 

@@ -12,7 +12,7 @@ from espnet_hybridse.fileio.checksum import file_sha256
 from espnet_hybridse.fileio.decode import ARCHIVED
 from espnet_hybridse.fileio.lists import ListError
 from espnet_hybridse.fileio.yaml_config import read_yaml
-from espnet_hybridse.model.branch import HYBRID
+from espnet_hybridse.model.branch import GEN, HYBRID
 from espnet_hybridse.model.files import WEIGHTS_STAMP, find_weights
 from espnet_hybridse.tokens.manifest import read_manifest
 from espnet_hybridse.training.launch import launched
@@ -148,7 +148,7 @@ class TrainingRun:
             command += ["--init_param", f"{find_weights(self.init)}{exclude}"]
             if not self.init_exclude and self.overfit is None:
                 command += ["--validate_start", "true"]
-        if read_yaml(self.config).get("separator") == "ar_refiner":
+        if read_yaml(self.config).get("separator") == GEN.separator:
             # The tokens define the vocabulary; the YAML's is that of the preset's own.
             vocabulary = read_manifest(self.tokens / self.train.name)["vocab_size"]
             command += ["--separator_conf", f"vocab_size={vocabulary}"]

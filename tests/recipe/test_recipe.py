@@ -285,13 +285,12 @@ def test_stock_espnet_runs_our_model(rendered, disc):
     espnet_hybridse.register()
     stock = SeparateSpeech(disc / "config.yaml", disc / "valid.loss.best.pth")
     wav = 0.1 * np.random.default_rng(0).normal(size=(1, 9600)).astype(np.float32)
-    enhancer = Enhancer.from_pretrained(disc)
+    # ESPnet takes a file in one piece.
+    enhancer = Enhancer.from_pretrained(disc, segment_s=10.0)
     enhancer.model.load_state_dict(stock.enh_model.state_dict())
     for fs in RATES:
-        step = fs // 50
-        length = wav.shape[1] // step * step
-        [theirs] = stock(wav[:, :length], fs=fs)
-        np.testing.assert_allclose(theirs[0], enhancer(wav[0, :length], fs), atol=1e-5)
+        [theirs] = stock(wav, fs=fs)
+        np.testing.assert_allclose(theirs[0], enhancer(wav[0], fs), atol=1e-5)
 
 
 def test_environment_is_left_alone():
