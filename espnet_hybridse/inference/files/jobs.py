@@ -73,7 +73,7 @@ def plan_jobs(
                 f"{shown(source)}: no audio ({', '.join(AUDIO_SUFFIXES)}) there"
             )
         jobs += found
-    jobs = _apart(jobs)
+    jobs = _apart(list(dict.fromkeys(jobs)))
     _check(jobs)
     return jobs[:max_utts]
 
