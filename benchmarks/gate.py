@@ -3,10 +3,10 @@
     python -m benchmarks.gate --model M --clean clean.scp --noise noise.scp \\
         --noisy wav.scp --ref spk1.scp [--metrics PESQ ESTOI DNSMOS_OVRL] [--max_utts N]
 
-Prints four tables: clean files (log-spectral change and PESQ against themselves), the noisy set
-(means with 95 % intervals, bootstrap), recordings of noise (how far down, and the words that Whisper
-base hears in them), and one utterance at levels from -40 to 0 dBFS and with an offset of 0.3 (the
-first file of --clean). Each list may be left out.
+Prints four tables: clean files (log-spectral change and PESQ against themselves), one utterance at
+levels from -40 to 0 dBFS and with an offset of 0.3 (the first file of --clean), recordings of noise
+(how far down, and the words that Whisper base hears in them), and the noisy set (means with 95 %
+bootstrap intervals). Each list may be left out.
 """
 
 import argparse
