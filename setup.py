@@ -79,7 +79,7 @@ EXTRAS = {
 }
 EXTRAS["dev"] = EXTRAS["test"] + ["ruff"]
 EXTRAS["all"] = [
-    line for name in ("scoring", "official", "offline", "recipe") for line in EXTRAS[name]
+    line for name in ("scoring", "official", "offline", "recipe", "tags") for line in EXTRAS[name]
 ]
 
 

@@ -75,7 +75,7 @@ def plan_jobs(
                 f"{shown(source)}: no audio ({', '.join(AUDIO_SUFFIXES)}) there"
             )
         jobs += found
-    jobs = _apart(jobs)
+    jobs = _apart(list(dict.fromkeys(jobs)))
     _check(jobs)
     return jobs if max_utts is None else _sampled(jobs, max_utts, sources)
 
