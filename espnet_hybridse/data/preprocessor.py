@@ -65,7 +65,7 @@ class HybridPreprocessor(AbsPreprocessor):
             if data["tokens"].shape[0] < frames:
                 raise ValueError(
                     f"{uid}: {data['tokens'].shape[0]} tokens for {frames} frames; the tokens were "
-                    "made from other audio: run stage 4 again"
+                    "made from other audio; make them again with hybridse tokenize"
                 )
         data["utt2fs"] = np.array([fs], dtype=np.int64)
         return data

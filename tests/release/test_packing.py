@@ -57,7 +57,7 @@ def test_changed_bytes_are_refused(packed, tmp_path):
         folder = tmp_path / name.split("/")[0]
         shutil.copytree(packed / "hub", folder)
         data = bytearray((folder / name).read_bytes())
-        data[-2] ^= 1
+        data[data.index(b"48000") if name.endswith("yaml") else -2] ^= 1
         (folder / name).write_bytes(data)
         with pytest.raises(AssetCorrupt, match=f"{Path(name).name}: expected sha256"):
             Enhancer.from_pretrained(folder, gate="off")

@@ -141,8 +141,8 @@ def test_spectra_and_masks_are_made_in_float32(layer, wavlm_dir):
         conf = {"model": wavlm_dir, "layer": "mean"}
         model = build("paper", "gen", **GEN, semantic="wavlm", semantic_conf=conf, vocab_size=32)
         last = model.separator.refiner.decoder[-1].conv
-        tokens = torch.zeros(1, 12, dtype=torch.long)
-        extra = {"tokens": tokens, "tokens_lengths": torch.tensor([12])}
+        tokens = torch.zeros(1, 13, dtype=torch.long)
+        extra = {"tokens": tokens, "tokens_lengths": torch.tensor([13])}
     seen = []
     last.register_forward_hook(lambda module, args, out: seen.append((args[0].dtype, out.dtype)))
     wav = torch.randn(1, FS // 4)
