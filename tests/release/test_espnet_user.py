@@ -190,4 +190,5 @@ def test_a_separator_of_one_rate_takes_all(tmp_path):
     same = soxr.resample(wav, 16000, 48000, quality="VHQ")
     whole = soxr.resample(enhancer(same, 48000), 48000, 16000, quality="VHQ")
     band = [soxr.resample(x, 16000, 12000, quality="VHQ") for x in (at_16k, whole)]
-    assert np.abs(band[0] - band[1]).max() < 0.05 * np.abs(band[1]).max()
+    within = slice(300, -300)  # the resampler rings at either end
+    assert np.abs(band[0] - band[1])[within].max() < 0.05 * np.abs(band[1]).max()
