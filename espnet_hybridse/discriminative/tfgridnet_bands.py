@@ -13,7 +13,7 @@ from espnet_hybridse.nn.band_unet import Down, Up, bounded, start_as_identity
 from espnet_hybridse.nn.bands import Bands
 from espnet_hybridse.nn.batching import by_length
 from espnet_hybridse.nn.precision import autocast, in_float32
-from espnet_hybridse.nn.spectrum import compress, expand, rms_normalise
+from espnet_hybridse.nn.spectrum import compress, expand, rms_normalise, stack_features
 
 INPUTS = 3
 """Features of a bin or band: compressed magnitude, real and imaginary part."""
@@ -137,8 +137,7 @@ class TFGridNetBands(TFGridNetV3):
         """(B, T, F) complex -> (B, T, F) complex; every frame valid."""
         spectrum, level = rms_normalise(spectrum)
         small = compress(spectrum, self.compression)
-        features = torch.stack([small.abs(), small.real, small.imag], dim=2)  # (B, T, 3, F)
-        mask, added = self._outputs(features)
+        mask, added = self._outputs(stack_features(small, dim=2))  # (B, T, 3, F)
         out = compress(weigh(spectrum, mask), self.compression) + added
         return expand(out, self.compression) * level
 

@@ -22,7 +22,14 @@ from espnet_hybridse.nn.bands import Bands
 from espnet_hybridse.nn.batching import by_length
 from espnet_hybridse.nn.flat_options import flat_options
 from espnet_hybridse.nn.precision import autocast, in_float32
-from espnet_hybridse.nn.spectrum import WINDOW_MS, compress, rate_of, rms_normalise, stft
+from espnet_hybridse.nn.spectrum import (
+    WINDOW_MS,
+    compress,
+    rate_of,
+    rms_normalise,
+    stack_features,
+    stft,
+)
 
 INPUTS = ("disc", "gen", "noisy")
 
@@ -204,7 +211,7 @@ class USESFusion(TFGridNetV3):
         with autocast(level.device, self.amp_dtype):
             for name, embedding in zip(self.inputs, self.embedding, strict=False):
                 spectrum = compress(spectra[name] / level, 0.3)
-                features.append(torch.stack([spectrum.abs(), spectrum.real, spectrum.imag], dim=1))
+                features.append(stack_features(spectrum, dim=1))
                 encoded.append(self.transform(self.encoder(features[-1]) + embedding))
             x = torch.stack(encoded).mean(0).permute(0, 2, 3, 1)
             for block in self.blocks:

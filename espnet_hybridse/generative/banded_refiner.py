@@ -7,7 +7,7 @@ from espnet_hybridse.generative.refiner import DualPathBlock
 from espnet_hybridse.nn.band_unet import Down, Up, bounded, start_as_identity
 from espnet_hybridse.nn.bands import Bands
 from espnet_hybridse.nn.precision import in_float32
-from espnet_hybridse.nn.spectrum import compress, expand
+from espnet_hybridse.nn.spectrum import compress, expand, stack_features
 
 BIN_HZ = 25.0
 """Distance of the bins of a 40-ms window."""
@@ -81,8 +81,7 @@ class BandedRefiner(nn.Module):
         Returns:
             (B, T, F) complex64.
         """
-        x = compress(spectrum, self.compression)
-        x = torch.stack([x.abs(), x.real, x.imag], dim=2)  # (B, T, 3, F)
+        x = stack_features(compress(spectrum, self.compression), dim=2)  # (B, T, 3, F)
         merged = self.bands.merge(x).transpose(2, 3)  # (B, T, K, 3)
         x, levels = merged, []
         for down in self.encoder:

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from espnet_hybridse.nn.spectrum import power
+
 
 class Down(nn.Module):
     """Convolution over neighbouring frames and five bands, every second band; norm, activation.
@@ -61,7 +63,7 @@ def prelu(x: Tensor, act: nn.PReLU) -> Tensor:
 
 def bounded(mask: Tensor, limit: float) -> Tensor:
     """Bound the magnitude of a complex mask (…) below `limit`, smoothly, its phase kept."""
-    magnitude = (torch.view_as_real(mask).square().sum(-1) + 1e-8).sqrt()
+    magnitude = (power(mask) + 1e-8).sqrt()
     return mask * (limit * torch.tanh(magnitude / limit) / magnitude)
 
 
