@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from espnet_hybridse.nn.precision import in_float32
+
 HOP = 320
 """Samples of 16 kHz audio per output frame (20 ms)."""
 
@@ -138,7 +140,7 @@ class WhisperEncoder(nn.Module):
         Zeros follow the audio, as when Whisper pads to 30 s. Always in full precision, so that
         training under autocast sees the features the tokens were made of.
         """
-        with torch.autocast(wav.device.type, enabled=False):
+        with in_float32(wav):
             return self._log_mel(wav.float())
 
     def _log_mel(self, wav: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from espnet_hybridse.nn.precision import in_float32
+
 EPS = 1e-6
 ROTARY_BASE = 10000.0
 
@@ -55,7 +57,7 @@ class Llama(nn.Module):
         Returns:
             (B, N, H) after the final norm, and each layer's keys and values (B, heads, N, d).
         """
-        with torch.autocast(x.device.type, enabled=False):
+        with in_float32(x):
             cos, sin = (part[:, None].to(x.dtype) for part in self.rotation(positions))
         kept = []
         for layer in self.layers:

@@ -12,6 +12,7 @@ from espnet2.enh.decoder.abs_decoder import AbsDecoder
 from espnet2.enh.encoder.abs_encoder import AbsEncoder
 from torch import Tensor
 
+from espnet_hybridse.nn.precision import in_float32
 from espnet_hybridse.nn.spectrum import overlapped
 
 TRANSFORMS = (None, "none", "exponent", "log")
@@ -123,7 +124,7 @@ class SFIEncoder(_Grid, AbsEncoder):
         rows = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
         missing = self.whole(rows.shape[1], fs) - rows.shape[1]
         rows = torch.nn.functional.pad(rows, (0, missing))
-        with torch.autocast(rows.device.type, enabled=False):
+        with in_float32(rows):
             window = self.made_window(size, rows)
             spectrum = torch.stft(
                 rows, n_fft, hop, size, window, return_complex=True, **self.options
@@ -170,7 +171,7 @@ class SFIDecoder(_Grid, AbsDecoder):
         n_fft, hop, size = self.sizes(fs)
         rows = input.transpose(1, 2).flatten(0, 1) if input.dim() == 4 else input
         rows = rows.cfloat() if rows.dtype == torch.complex32 else rows
-        with torch.autocast(rows.device.type, enabled=False):
+        with in_float32(rows):
             rows = self._expanded(rows)
             window = self.made_window(size, rows.real)
             length, plain = int(ilens.max()), self.options["onesided"] and size == n_fft
