@@ -32,13 +32,7 @@ class MappedList:
         self.path = Path(path)
         if not self.path.is_file():
             raise ListError(f"{path}: no such list; run the stage that makes it, or check the path")
-        keys = np.empty(0, "S1")
-        if self.path.stat().st_size:
-            starts, ends = _lines(self.path)
-            text = np.memmap(self.path, np.uint8, "r")
-            keys, sizes = _keys(text, starts, ends)
-            kept = sizes > 0  # blank lines name nothing
-            keys, starts, ends, sizes = keys[kept], starts[kept], ends[kept], sizes[kept]
+        keys, starts, ends, sizes = _scanned(self.path)
         if not keys.size:
             raise ListError(f"{path}: the list is empty; at least one line 'key value' is needed")
         if (keys[1:] <= keys[:-1]).any():
@@ -50,7 +44,7 @@ class MappedList:
                 raise ListError(f"{path}: key {key!r} stands twice; keys must be unique")
         self.keys = keys
         self._starts, self._ends = starts + sizes, ends
-        self._text: np.memmap | None = text
+        self._text: np.memmap | None = None
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -61,9 +55,8 @@ class MappedList:
 
     def value(self, row: int) -> str:
         """What follows the key of a row."""
-        if self._text is None:
-            self._text = np.memmap(self.path, np.uint8, "r")
-        return self._text[self._starts[row] : self._ends[row]].tobytes().decode("utf-8").strip()
+        place = slice(self._starts[row], self._ends[row])
+        return self._map()[place].tobytes().decode("utf-8").strip()
 
     def integers(self, rows: np.ndarray) -> np.ndarray:
         """The first whole number of the values of `rows`, such as rates or lengths: int64.
@@ -91,6 +84,8 @@ class MappedList:
                 )
             window[~digits | ended] = SPACE
             out[part] = window.view(f"S{width}")[:, 0].astype(np.int64)
+        # All pages have been touched, and would count as this process's memory.
+        self._text = None
         return out
 
     def _map(self) -> np.memmap:
@@ -134,18 +129,37 @@ def _rows(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.where(found, rows, -1)
 
 
-def _lines(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """First byte of each line and the byte behind its last, int64; read, not mapped: such pages
-    would count as this process's memory."""
-    ends, offset = [], 0
+def _scanned(path: Path) -> tuple[np.ndarray, ...]:
+    """Keys (N,) of a list's lines, their first bytes, ends and the bytes of their keys, (N,) each.
+
+    The file is read block by block, not mapped: the pages of a map that has been read through count
+    as this process's memory. Blank lines name nothing and are left out.
+    """
+    found, rest, offset = [], b"", 0
     with open(path, "rb") as handle:
         while block := handle.read(BLOCK):
-            ends.append(np.flatnonzero(np.frombuffer(block, np.uint8) == NEWLINE) + offset)
-            offset += len(block)
-    newlines = np.concatenate(ends)
-    if not newlines.size or newlines[-1] != offset - 1:
-        newlines = np.append(newlines, offset)
-    return np.concatenate([[0], newlines[:-1] + 1]), newlines
+            block = rest + block
+            whole = block.rfind(b"\n") + 1
+            found.append(_of_block(block[:whole], offset))
+            rest, offset = block[whole:], offset + whole
+    if rest:
+        found.append(_of_block(rest + b"\n", offset))
+    found = [columns for columns in found if columns[0].size]
+    if not found:
+        none = np.empty(0, np.int64)
+        return np.empty(0, "S1"), none, none, none
+    return tuple(np.concatenate(column) for column in zip(*found, strict=True))
+
+
+def _of_block(block: bytes, offset: int) -> tuple[np.ndarray, ...]:
+    """As :func:`_scanned`, of whole lines that begin at `offset` of the file."""
+    text = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(text == NEWLINE)
+    starts = np.concatenate([[0], ends[:-1] + 1])[: len(ends)]
+    keys, sizes = _keys(text, starts, ends)
+    kept = sizes > 0
+    places = ((column[kept] + offset) for column in (starts, ends))
+    return keys[kept].astype(f"S{max(sizes.max(initial=1), 1)}"), *places, sizes[kept]
 
 
 def _keys(text: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from espnet_hybridse.data import mapped_list
 from espnet_hybridse.data.dataset import CropDataset
 from espnet_hybridse.data.kaldi_ark import archive_set
 from espnet_hybridse.data.mapped_list import MappedList, join
@@ -88,6 +89,18 @@ def test_a_mapped_list_is_a_dict(tmp_path):
     assert again.value(1) == "3 4"
     (tmp_path / "list").write_bytes(b"x 1\r\ny 22")  # no line feed at the end
     assert MappedList(tmp_path / "list").integers(np.array([0, 1])).tolist() == [1, 22]
+
+
+def test_a_list_is_read_block_by_block(tmp_path, monkeypatch):
+    lines = [f"utterance{number:04d} {number} words" for number in range(500)]
+    path = write(tmp_path / "list", [*lines[::2], "", *lines[1::2]])
+    whole = MappedList(path)
+    for size in (37, 100, 4096):
+        monkeypatch.setattr(mapped_list, "BLOCK", size)
+        small = MappedList(path)
+        assert np.array_equal(small.keys, whole.keys) and len(small) == 500
+        assert small.integers(np.arange(500)).tolist() == list(range(500))
+        assert small.value(499) == "499 words"
 
 
 @pytest.mark.parametrize(
