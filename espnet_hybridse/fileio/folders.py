@@ -1,6 +1,7 @@
 """Audio in folders and behind patterns: links are followed, loops are not, nothing goes unseen."""
 
 import glob
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -109,15 +110,24 @@ def only_audio(files: Iterable[Path], root: Path, others: Counter) -> Iterator[P
             yield path
 
 
+def passed_over(others: Counter) -> str:
+    """How many files were left out, and of which endings most of them are."""
+    kinds = ", ".join(f"{name} {count}" for name, count in others.most_common(5))
+    return f"{others.total()} other files passed over ({kinds})"
+
+
 def find_audio(folder: Path) -> list[Path]:
-    """Every audio file under `folder`, sorted.
+    """Every audio file under `folder`, sorted; how many others there are is logged.
 
     Raises:
         FileNotFoundError: no such folder, or no audio in it.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    found = sorted(only_audio(walk(folder), folder, Counter()))
+    others: Counter = Counter()
+    found = sorted(only_audio(walk(folder), folder, others))
+    if others:
+        logging.info("%s: %s", folder, passed_over(others))
     if not found:
         raise FileNotFoundError(f"{folder}: no audio in it; looked for {', '.join(AUDIO_SUFFIXES)}")
     return found

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from espnet_hybridse.fileio.decode import read_info
+from espnet_hybridse.fileio.folders import passed_over
 from espnet_hybridse.fileio.formats import AudioInfo, BadAudio, shown
 from espnet_hybridse.fileio.lists import Quarantine, appended
 from espnet_hybridse.inference.enhancer import Enhancer
@@ -83,8 +84,7 @@ class EnhanceSummary:
         if self.clipped:
             remarks.append(f"{self.clipped} with clipped samples")
         if self.others:
-            kinds = ", ".join(f"{name} {count}" for name, count in self.others.most_common(5))
-            remarks.append(f"{self.others.total()} other files passed over ({kinds})")
+            remarks.append(passed_over(self.others))
         return "".join(f", {remark}" for remark in remarks)
 
 
