@@ -2,9 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any
 
 import torch
 
@@ -36,13 +36,13 @@ class Report:
         given: settings to put into the file.
     """
 
-    def __init__(self, args: argparse.Namespace, given: Dict[str, Any], device: torch.device):
+    def __init__(self, args: argparse.Namespace, given: dict[str, Any], device: torch.device):
         facts = describe(device)
         print("\n".join(f"{key}: {value}" for key, value in facts.items()), flush=True)
         self.file, self.given = args.json, {**given, **facts}
-        self.results: List[Dict[str, Any]] = []
+        self.results: list[dict[str, Any]] = []
 
-    def table(self, config: str, title: str, rows: List[Dict[str, Any]], columns: Dict) -> None:
+    def table(self, config: str, title: str, rows: list[dict[str, Any]], columns: dict) -> None:
         print(f"\n{title}\n\n{Table.of(rows, columns).markdown()}", flush=True)
         self.results += [{"config": config, **row} for row in rows]
         if self.file:  # again after every table: a long run can be stopped
@@ -55,7 +55,7 @@ class Report:
         return 0
 
 
-def configs(args: argparse.Namespace, file: str) -> Dict[str, Path]:
+def configs(args: argparse.Namespace, file: str) -> dict[str, Path]:
     """Name of each table -> training YAML."""
     if args.config:
         return {str(path): path for path in args.config}
@@ -77,7 +77,7 @@ def preset_config(preset: str, file: str) -> Path:
     return found[preset]
 
 
-def separator_conf(path: Path, name: str, build: type) -> Dict[str, Any]:
+def separator_conf(path: Path, name: str, build: type) -> dict[str, Any]:
     """The separator's options in a training YAML.
 
     Raises:
@@ -93,10 +93,10 @@ def separator_conf(path: Path, name: str, build: type) -> Dict[str, Any]:
 
 def run_script(
     name: str,
-    description: Optional[str],
+    description: str | None,
     add_arguments: Callable[[argparse.ArgumentParser], None],
     report_of: Callable[[argparse.Namespace, torch.device], int],
-    argv: Optional[Sequence[str]] = None,
+    argv: Sequence[str] | None = None,
 ) -> int:
     """Run one benchmark; wrong options and configs print one line and return 2."""
     parser = argparse.ArgumentParser(

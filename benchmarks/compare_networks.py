@@ -14,8 +14,8 @@ import logging
 import math
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 import soundfile
@@ -32,7 +32,7 @@ from espnet_hybridse.scoring.metrics.si_sdr import SiSdr
 from espnet_hybridse.training.task import HybridEnhancementTask
 
 SMALL, MINI = Path("conf/small/train_disc.yaml"), Path("conf/mini/train_disc.yaml")
-VARIANTS: Dict[str, Tuple[Path, dict]] = {
+VARIANTS: dict[str, tuple[Path, dict]] = {
     "mini": (MINI, {}),
     "small": (SMALL, {}),
     # The first network on bands: no weighing of neighbouring frames, no single bins above 1.6 kHz.
@@ -65,7 +65,7 @@ RATES = (16000, 48000)
 WARMUP, FLOOR = 0.04, 0.05
 
 
-def build(config: Path, changes: dict) -> Tuple[torch.nn.Module, dict]:
+def build(config: Path, changes: dict) -> tuple[torch.nn.Module, dict]:
     """The model of a training YAML with some options of its separator changed, and the YAML."""
     args = HybridEnhancementTask.get_parser().parse_args(
         ["--config", str(config), "--output_dir", "none"]
@@ -82,7 +82,7 @@ class Pairs:
         self.fs = {uid: int(fs) for uid, fs in read_list(folder / "utt2fs").items()}
         self.rng, self.batch_size, self.chunk_s = np.random.default_rng(seed), batch_size, chunk_s
 
-    def batches(self) -> Iterator[Tuple[torch.Tensor, torch.Tensor, int]]:
+    def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
         """Endless (mix (B, T), ref (B, T), fs); fewer rows at higher rates, as in training."""
         while True:
             batches = []
@@ -93,11 +93,11 @@ class Pairs:
             for index in self.rng.permutation(len(batches)):
                 yield self._batch(batches[index])
 
-    def _batch(self, uids) -> Tuple[torch.Tensor, torch.Tensor, int]:
+    def _batch(self, uids) -> tuple[torch.Tensor, torch.Tensor, int]:
         fs = self.fs[uids[0]]
         lengths = [soundfile.info(self.mix[uid]).frames for uid in uids]
         size = min(int(self.chunk_s * fs), min(lengths))
-        rows: Dict[str, List[np.ndarray]] = {"mix": [], "ref": []}
+        rows: dict[str, list[np.ndarray]] = {"mix": [], "ref": []}
         for uid, length in zip(uids, lengths, strict=True):
             start = int(self.rng.integers(length - size + 1))
             for name, table in (("mix", self.mix), ("ref", self.ref)):
@@ -106,7 +106,7 @@ class Pairs:
         mix, ref = (torch.from_numpy(np.stack(rows[name])) for name in ("mix", "ref"))
         return mix, ref, fs
 
-    def whole(self) -> Iterator[Tuple[str, np.ndarray, np.ndarray, int]]:
+    def whole(self) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
         """Every utterance once: its name, mix (T,), ref (T,), fs."""
         for uid in self.mix:
             mix, fs = soundfile.read(self.mix[uid], dtype="float32")
@@ -122,7 +122,7 @@ def loss_of(model, mix: torch.Tensor, ref: torch.Tensor, fs: int) -> torch.Tenso
     return model(mix, lengths, speech_ref1=ref, utt2fs=rate)[0]
 
 
-def train(model, config: dict, pairs: Pairs, minutes: float, name: str) -> Dict[str, float]:
+def train(model, config: dict, pairs: Pairs, minutes: float, name: str) -> dict[str, float]:
     """Train for `minutes` of processor time, the rate warmed up and annealed over them."""
     optimizer = torch.optim.AdamW(model.parameters(), **config["optim_conf"])
     peak, budget = optimizer.param_groups[0]["lr"], 60.0 * minutes
@@ -148,10 +148,10 @@ def train(model, config: dict, pairs: Pairs, minutes: float, name: str) -> Dict[
     return {"steps": steps, "hours heard": heard}
 
 
-def judge(model, pairs: Pairs) -> Dict[str, float]:
+def judge(model, pairs: Pairs) -> dict[str, float]:
     """Mean scores of the validation set; with no model those of its input."""
     metrics = {"DNSMOS": Dnsmos("OVRL"), "PESQ": Pesq(), "ESTOI": Estoi(), "SI-SDR": SiSdr()}
-    scores: Dict[str, List[float]] = {name: [] for name in ("loss", *metrics)}
+    scores: dict[str, list[float]] = {name: [] for name in ("loss", *metrics)}
     for uid, mix, ref, fs in pairs.whole():
         out = mix
         if model is not None:
@@ -170,9 +170,9 @@ def judge(model, pairs: Pairs) -> Dict[str, float]:
     return {name: float(np.mean(values)) for name, values in scores.items() if values}
 
 
-def cost(config: Path, changes: dict) -> Dict[str, float]:
+def cost(config: Path, changes: dict) -> dict[str, float]:
     """Parameters, multiply-accumulates and time on one thread for a second of audio."""
-    result: Dict[str, float] = {}
+    result: dict[str, float] = {}
     for fs in RATES:
         separator = build(config, changes)[0].separator.eval()
         wav = torch.randn(1, int(TIMED_S * fs))
@@ -195,7 +195,7 @@ def cost(config: Path, changes: dict) -> Dict[str, float]:
     return result
 
 
-def measure(name: str, args: argparse.Namespace) -> Dict[str, float]:
+def measure(name: str, args: argparse.Namespace) -> dict[str, float]:
     """Train and judge one variant; "noisy" is the input."""
     valid = Pairs(args.valid, 1, args.chunk_s, args.seed)
     if name == "noisy":
@@ -217,7 +217,7 @@ def run(args: argparse.Namespace) -> None:
     """Measure what has not been measured, then print the table of all."""
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    rows: Dict[str, Dict[str, float]] = {}
+    rows: dict[str, dict[str, float]] = {}
     for name in ["noisy", *args.names]:
         path = args.out / f"{name}.json"
         if not path.is_file():
@@ -231,7 +231,7 @@ def run(args: argparse.Namespace) -> None:
     print(render(rows))
 
 
-def render(rows: Dict[str, Dict[str, float]]) -> str:
+def render(rows: dict[str, dict[str, float]]) -> str:
     """Markdown, a line a variant."""
     columns = list(dict.fromkeys(key for row in rows.values() for key in row))
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]

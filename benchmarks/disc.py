@@ -2,11 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -49,7 +49,7 @@ class DiscSettings:
     repeat: int = 3
     limit_s: float = 30.0
     training: bool = True
-    threads: Optional[int] = None
+    threads: int | None = None
 
     def __post_init__(self):
         for name, known in (("rates", RATES), ("systems", tuple(SYSTEMS))):
@@ -82,20 +82,20 @@ class Row:
     fs: int
     system: str
     label: str
-    params_m: Optional[float] = None
-    gmac: Optional[float] = None
-    infer_s: Optional[float] = None
-    infer_x: Optional[float] = None
-    infer_mb: Optional[float] = None
-    infer_mb_x: Optional[float] = None
-    train_s: Optional[float] = None
-    train_x: Optional[float] = None
-    train_mb: Optional[float] = None
-    train_mb_x: Optional[float] = None
-    difference: Optional[float] = None
-    output_max: Optional[float] = None
-    times: Dict[str, List[float]] = field(default_factory=dict)
-    failed: Dict[str, str] = field(default_factory=dict)
+    params_m: float | None = None
+    gmac: float | None = None
+    infer_s: float | None = None
+    infer_x: float | None = None
+    infer_mb: float | None = None
+    infer_mb_x: float | None = None
+    train_s: float | None = None
+    train_x: float | None = None
+    train_mb: float | None = None
+    train_mb_x: float | None = None
+    difference: float | None = None
+    output_max: float | None = None
+    times: dict[str, list[float]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
     def noting(self, what: str) -> Iterator[None]:
@@ -106,15 +106,15 @@ class Row:
             self.failed[what] = reason(error)
 
 
-def run(own: Dict[str, Any], settings: DiscSettings) -> Iterator[List[Row]]:
+def run(own: dict[str, Any], settings: DiscSettings) -> Iterator[list[Row]]:
     """Measure one preset's separator_conf: the rows of one rate after the other."""
     for fs in settings.rates:
         yield _run_rate(own, fs, settings)
 
 
-def _run_rate(own: Dict[str, Any], fs: int, settings: DiscSettings) -> List[Row]:
+def _run_rate(own: dict[str, Any], fs: int, settings: DiscSettings) -> list[Row]:
     rows = {key: Row(fs, key, SYSTEMS[key].label) for key in settings.systems}
-    steps: Dict[str, Step] = {}
+    steps: dict[str, Step] = {}
     with MemoryProbe(settings.device, settings.threads) as probe:
         for key in tqdm(rows, desc=f"{fs} Hz, memory", unit="system", leave=False):
             case = Case(key, own, fs, settings.seconds, settings.batch, settings.device.type)
@@ -154,7 +154,7 @@ def _examine(case: Case, row: Row, probe: MemoryProbe, settings: DiscSettings) -
             setattr(row, f"{mode}_mb", probe.peak(prepare, case, mode))
 
 
-def count_case(case: Case) -> Tuple[float, float]:
+def count_case(case: Case) -> tuple[float, float]:
     """Parameters in millions and GMAC per second of audio, over COUNT_S seconds."""
     case = replace(case, seconds=COUNT_S, batch=1)
     ilens = case.ilens()
@@ -166,7 +166,7 @@ def count_case(case: Case) -> Tuple[float, float]:
     return parameters / 1e6, macs / 1e9 / COUNT_S
 
 
-def _differences(steps: Dict[str, Step], rows: Dict[str, Row]) -> None:
+def _differences(steps: dict[str, Step], rows: dict[str, Row]) -> None:
     """Compare the outputs that the steps keep."""
     reference = steps[UPSTREAM].output if UPSTREAM in steps else None
     for key in steps.keys() - {UPSTREAM} if reference is not None else ():
@@ -176,7 +176,7 @@ def _differences(steps: Dict[str, Step], rows: Dict[str, Row]) -> None:
             rows[key].output_max = reference.abs().max().item()
 
 
-def _relative(rows: List[Row]) -> List[Row]:
+def _relative(rows: list[Row]) -> list[Row]:
     upstream = next((row for row in rows if row.system == UPSTREAM), None)
     for row in rows if upstream else ():
         for mode in MODES:
@@ -223,12 +223,12 @@ def title(rows: Sequence[Row], settings: DiscSettings) -> str:
     return text if largest is None else f"{text}, largest output value {largest:.3g}"
 
 
-def as_dicts(rows: Sequence[Row]) -> List[Dict[str, Any]]:
+def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """For the table and for JSON."""
     return [asdict(row) | {"reasons": reasons(row.failed)} for row in rows]
 
 
-def reasons(failed: Dict[str, str]) -> str:
+def reasons(failed: dict[str, str]) -> str:
     """What failed -> why, each reason once."""
     whats = {why: [what for what in failed if failed[what] == why] for why in failed.values()}
     return "; ".join(f"{', '.join(names)}: {why}" for why, names in whats.items())

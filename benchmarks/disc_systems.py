@@ -1,10 +1,11 @@
 """The systems of `python -m benchmarks.disc`, and one step of each."""
 
 import logging
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Callable, ContextManager, Dict, Optional, Tuple
+from typing import Any
 
 import torch
 from espnet2.enh.separator.bsrnn_separator import BSRNNSeparator
@@ -32,7 +33,7 @@ BASELINE = {"num_channels": 196, "num_layers": 6, "target_fs": 48000}
 BASELINE_BINS = 481
 WARM_FRAMES, WARM_BINS = 4, 17
 
-Build = Callable[[Dict[str, Any], Dict[str, Any]], nn.Module]
+Build = Callable[[dict[str, Any], dict[str, Any]], nn.Module]
 """(options shared with TFGridNetV3, the preset's own) -> a separator."""
 
 
@@ -61,12 +62,12 @@ class System:
         return not self.half or device.type == "cuda" or cpu_has_bfloat16()
 
 
-def upstream(plain: Dict[str, Any], own: Dict[str, Any]) -> nn.Module:
+def upstream(plain: dict[str, Any], own: dict[str, Any]) -> nn.Module:
     """ESPnet's TFGridNetV3 at the preset's size."""
     return TFGridNetV3(None, **plain)
 
 
-def upstream_amp(plain: Dict[str, Any], own: Dict[str, Any]) -> nn.Module:
+def upstream_amp(plain: dict[str, Any], own: dict[str, Any]) -> nn.Module:
     """The same, mended where PyTorch cannot make a complex spectrum of two bfloat16 halves."""
     model = upstream(plain, own)
     model.deconv.register_forward_hook(lambda module, inputs, output: output.float())
@@ -78,7 +79,7 @@ def ours(**options) -> Build:
     return lambda plain, own: TFGridNetSFI(None, **plain, **options)
 
 
-def baseline(plain: Dict[str, Any], own: Dict[str, Any]) -> nn.Module:
+def baseline(plain: dict[str, Any], own: dict[str, Any]) -> nn.Module:
     """BSRNN, which would log its 34 sub-bands each time it is built."""
     logging.disable(logging.INFO)
     try:
@@ -114,7 +115,7 @@ class Case:
     """
 
     system: str
-    own: Dict[str, Any]
+    own: dict[str, Any]
     fs: int
     seconds: float
     batch: int
@@ -124,11 +125,11 @@ class Case:
         return SYSTEMS[self.system].build(self.plain, self.own)
 
     @property
-    def plain(self) -> Dict[str, Any]:
+    def plain(self) -> dict[str, Any]:
         return {"n_srcs": 1, **{key: self.own[key] for key in SHARED if key in self.own}}
 
     @property
-    def shape(self) -> Tuple[int, int, int]:
+    def shape(self) -> tuple[int, int, int]:
         """(B, T, F) of the input, on the branch's 20/10 ms grid."""
         size = n_fft(self.fs, WINDOW_MS["disc"])
         return self.batch, 1 + round(self.seconds * self.fs) // (size // 2), size // 2 + 1
@@ -138,7 +139,7 @@ class Case:
         generator = torch.Generator().manual_seed(0)
         return torch.randn(*self.shape, dtype=torch.complex64, generator=generator)
 
-    def ilens(self, frames: Optional[int] = None) -> torch.Tensor:
+    def ilens(self, frames: int | None = None) -> torch.Tensor:
         """(B,) lengths: every frame valid."""
         return torch.full((self.batch,), frames or self.shape[1])
 
@@ -199,13 +200,13 @@ class Step:
             return self.model(spectrum, ilens, {"fs": self.case.fs})[0][0]
 
 
-def espnet_amp(device: torch.device) -> ContextManager:
+def espnet_amp(device: torch.device) -> AbstractContextManager:
     """The context of ESPnet's trainer with use_amp: float16 where a GPU has no bfloat16."""
     half = device.type == "cpu" or torch.cuda.is_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16 if half else torch.float16)
 
 
-def prepare(case: Case, mode: str) -> Tuple[Call, Call]:
+def prepare(case: Case, mode: str) -> tuple[Call, Call]:
     """The warm-up and the call of one mode, "infer" or "train", for a memory probe."""
     step = Step(case)
     return partial(step.warm, mode), getattr(step, mode)

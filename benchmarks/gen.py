@@ -2,11 +2,11 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -42,7 +42,7 @@ class Case:
     """
 
     system: str
-    sizes: Dict[str, Any]
+    sizes: dict[str, Any]
     frames: int
     batch: int
     device: str
@@ -64,8 +64,8 @@ class Step:
         self.prefix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         self.prefix = self.prefix.to(case.device)
         self.plens = torch.full((case.batch,), case.frames, device=case.device)
-        self.weights: Optional[StepWeights] = None
-        self.tokens: Optional[torch.Tensor] = None
+        self.weights: StepWeights | None = None
+        self.tokens: torch.Tensor | None = None
         if case.system == PEER:
             self.peer = reference_llama(self.lm).to(case.device)
         else:
@@ -81,7 +81,7 @@ class Step:
         picks = self._decode(history.size(1), history)
         return (picks == history).float().mean().item()
 
-    def _decode(self, steps: int, history: Optional[torch.Tensor] = None) -> torch.Tensor:
+    def _decode(self, steps: int, history: torch.Tensor | None = None) -> torch.Tensor:
         given = {"weights": self.weights, "history": history}
         return decode(self.lm, self.prefix, self.plens, steps, **given).tokens
 
@@ -97,7 +97,7 @@ class Step:
         )
 
 
-def prepare(case: Case) -> Tuple[Call, Call]:
+def prepare(case: Case) -> tuple[Call, Call]:
     """The warm-up and the whole decoding, for a memory probe."""
     step = Step(case)
     return partial(step.run, WARM_STEPS), partial(step.run, case.frames)
@@ -122,17 +122,17 @@ class Row:
     system: str
     label: str
     batch: int
-    ms: Optional[float] = None
-    tokens_s: Optional[float] = None
-    speed: Optional[float] = None
-    speed_1: Optional[float] = None
-    floor_ms: Optional[float] = None
-    floor_x: Optional[float] = None
-    agreement: Optional[float] = None
-    mb: Optional[float] = None
-    weights_mb: Optional[float] = None
-    times: List[float] = field(default_factory=list)
-    failed: Dict[str, str] = field(default_factory=dict)
+    ms: float | None = None
+    tokens_s: float | None = None
+    speed: float | None = None
+    speed_1: float | None = None
+    floor_ms: float | None = None
+    floor_x: float | None = None
+    agreement: float | None = None
+    mb: float | None = None
+    weights_mb: float | None = None
+    times: list[float] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class GenSettings:
     batches: Sequence[int] = (1, 8)
     repeat: int = 3
     limit_s: float = 60.0
-    threads: Optional[int] = None
+    threads: int | None = None
 
     def __post_init__(self):
         for system in self.systems:
@@ -175,7 +175,7 @@ class GenSettings:
         return max(round(self.seconds * 50), 1)
 
 
-def run(sizes: Dict[str, Any], settings: GenSettings) -> Iterator[List[Row]]:
+def run(sizes: dict[str, Any], settings: GenSettings) -> Iterator[list[Row]]:
     """Measure one preset's language model: the rows of one batch size after the other."""
     rate = read_rate(settings.device)
     single = None
@@ -191,9 +191,9 @@ def run(sizes: Dict[str, Any], settings: GenSettings) -> Iterator[List[Row]]:
         yield rows
 
 
-def _run_batch(sizes: Dict[str, Any], batch: int, settings: GenSettings, rate: float) -> List[Row]:
+def _run_batch(sizes: dict[str, Any], batch: int, settings: GenSettings, rate: float) -> list[Row]:
     rows = {key: Row(key, LABELS[key], batch) for key in settings.systems}
-    steps: Dict[str, Step] = {}
+    steps: dict[str, Step] = {}
     device, frames = settings.device, settings.frames
     with MemoryProbe(device, settings.threads) as probe:
         for key, row in tqdm(rows.items(), desc=f"batch {batch}, memory", leave=False):
@@ -260,7 +260,7 @@ generate, of its own. Weights are random, so logits lie closer together than a t
 MB: 2**20 bytes; peak is above weights and input."""
 
 
-def as_dicts(rows: Sequence[Row]) -> List[Dict[str, Any]]:
+def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """For the table and for JSON."""
     return [
         asdict(row) | {"reasons": "; ".join(f"{k}: {why}" for k, why in row.failed.items())}
@@ -313,7 +313,7 @@ def report_of(args: argparse.Namespace, device: torch.device) -> int:
     return report.end(LEGEND)
 
 
-def lm_sizes(own: Dict[str, Any]) -> Dict[str, Any]:
+def lm_sizes(own: dict[str, Any]) -> dict[str, Any]:
     """TokenLM's options in a separator_conf of ARRefiner."""
     names = {"lm_layers": "layers", "lm_dim": "dim", "lm_heads": "heads", "lm_ffn": "ffn"}
     names["vocab_size"] = "vocab_size"

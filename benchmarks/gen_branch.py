@@ -1,11 +1,12 @@
 """Real-time factor of the whole generative branch on one long recording."""
 
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any
 
 import torch
 from torch import nn
@@ -30,21 +31,21 @@ class BranchRow:
 
     dtype: str
     batch: int
-    rtf: Optional[float] = None
-    semantic_s: Optional[float] = None
-    lm_s: Optional[float] = None
-    refiner_s: Optional[float] = None
-    other_s: Optional[float] = None
+    rtf: float | None = None
+    semantic_s: float | None = None
+    lm_s: float | None = None
+    refiner_s: float | None = None
+    other_s: float | None = None
 
 
 def run(
-    config: Dict[str, Any],
+    config: dict[str, Any],
     device: torch.device,
     seconds: float,
     fs: int,
-    dtypes: List[str],
-    batches: List[int],
-) -> List[BranchRow]:
+    dtypes: list[str],
+    batches: list[int],
+) -> list[BranchRow]:
     """Enhance `seconds` of noise at `fs` Hz, as :class:`Enhancer` does a recording.
 
     Weights are random and WavLM is made at the size of base+: the same work as with trained ones.
@@ -72,7 +73,7 @@ def run(
 
 
 @contextmanager
-def _stopwatch(separator: nn.Module, device: torch.device) -> Iterator[Dict[str, float]]:
+def _stopwatch(separator: nn.Module, device: torch.device) -> Iterator[dict[str, float]]:
     """Seconds spent in the parts of the branch while the block runs."""
     parts = {"semantic_s": 0.0, "lm_s": 0.0, "refiner_s": 0.0}
     calls = {"semantic_s": "_prefix", "lm_s": "_decode", "refiner_s": "refiner"}
@@ -115,12 +116,12 @@ COLUMNS = {
 }
 
 
-def as_dicts(rows: List[BranchRow]) -> List[Dict[str, Any]]:
+def as_dicts(rows: list[BranchRow]) -> list[dict[str, Any]]:
     """For the table and for JSON."""
     return [{**vars(row), "label": f"{row.dtype}, {row.batch} at once"} for row in rows]
 
 
-def check(seconds: float, dtypes: List[str]) -> None:
+def check(seconds: float, dtypes: list[str]) -> None:
     """Raise ValueError on options that :func:`run` cannot take."""
     if seconds <= 0:
         raise ValueError(f"--file_s {seconds} must be above 0")

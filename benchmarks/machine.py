@@ -5,7 +5,6 @@ import shlex
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Dict
 
 import torch
 
@@ -21,7 +20,7 @@ def processor_line() -> str:
     return ", ".join([here.name, *(flag for flag in MATTERS if flag in here.flags)])
 
 
-def describe(device: torch.device) -> Dict[str, object]:
+def describe(device: torch.device) -> dict[str, object]:
     """Machine, versions and command line, for a table's head and its JSON."""
     return {
         "command": shlex.join(

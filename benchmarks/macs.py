@@ -1,7 +1,7 @@
 """Parameters and multiply-accumulates of a model, counted without computing anything."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Callable, List, Tuple
 
 import torch
 from torch import nn
@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 def count(
     model: nn.Module, run: Callable[[nn.Module], object], fake: bool = True
-) -> Tuple[int, int]:
+) -> tuple[int, int]:
     """Parameters, and multiply-accumulates of one call.
 
     Counted are matrix products, convolutions, attention and LSTMs. PyTorch counts all but the
@@ -23,7 +23,7 @@ def count(
         fake: False computes after all, but for LSTMs, whose output is zero: for models that look
             at values, such as lengths.
     """
-    lstm_macs: List[int] = []
+    lstm_macs: list[int] = []
     for module in model.eval().modules():
         if isinstance(module, nn.LSTM):
             module.forward = _counter(module, lstm_macs)
@@ -34,11 +34,11 @@ def count(
     return parameters, counter.get_total_flops() // 2 + sum(lstm_macs)
 
 
-def _counter(rnn: nn.LSTM, macs: List[int]) -> Callable:
+def _counter(rnn: nn.LSTM, macs: list[int]) -> Callable:
     """What stands in for the LSTM's forward: notes its size and returns the output's shape."""
     directions = 2 if rnn.bidirectional else 1
 
-    def forward(x: torch.Tensor, state=None) -> Tuple[torch.Tensor, None]:
+    def forward(x: torch.Tensor, state=None) -> tuple[torch.Tensor, None]:
         rows = x.numel() // rnn.input_size
         for layer in range(rnn.num_layers):
             size = rnn.input_size if layer == 0 else directions * rnn.hidden_size

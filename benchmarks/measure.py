@@ -1,7 +1,7 @@
 """Time of calls, measured in turns so that the machine's noise hits all of them alike."""
 
 import time
-from typing import Callable, Dict, List, Mapping, Tuple
+from collections.abc import Callable, Mapping
 
 import torch
 from tqdm import tqdm
@@ -21,7 +21,7 @@ def measure(
     device: torch.device,
     limit_s: float = float("inf"),
     desc: str = "",
-) -> Tuple[Dict[str, List[float]], Dict[str, str]]:
+) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Seconds of `repeat` calls of each, interleaved: A B C, A B C, …
 
     Warm every call up before. No new turn begins once `limit_s` seconds have passed, so slow calls
@@ -30,8 +30,8 @@ def measure(
     Returns:
         name -> seconds of each call, and name -> reason for those that failed.
     """
-    times: Dict[str, List[float]] = {name: [] for name in calls}
-    failed: Dict[str, str] = {}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    failed: dict[str, str] = {}
     begin = time.perf_counter()
     with tqdm(total=repeat * len(calls), desc=desc, unit="call", leave=False) as bar:
         for _ in range(repeat):

@@ -9,17 +9,17 @@ does not inherit what another left behind.
 import ctypes
 import gc
 import os
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Callable, Optional, Tuple
 
 import torch
 
 from benchmarks.measure import Call, synchronise
 from espnet_hybridse.runtime.workers import worker_pool
 
-Prepare = Callable[..., Tuple[Call, Call]]
+Prepare = Callable[..., tuple[Call, Call]]
 STATUS = Path("/proc/self/status")
 HIGH_WATER = Path("/proc/self/clear_refs")
 MAP_FROM = {"MALLOC_MMAP_THRESHOLD_": "65536"}
@@ -34,10 +34,10 @@ class MemoryProbe(AbstractContextManager):
         threads: of PyTorch in that process; None is PyTorch's own choice.
     """
 
-    def __init__(self, device: torch.device, threads: Optional[int] = None):
+    def __init__(self, device: torch.device, threads: int | None = None):
         self.device, self.threads, self.pool = device, threads, None
 
-    def peak(self, prepare: Prepare, *args) -> Optional[float]:
+    def peak(self, prepare: Prepare, *args) -> float | None:
         """Highest memory in MB during a call, above what was held before it.
 
         None where the system does not tell a process its peak (on CPU anything but Linux).
@@ -77,11 +77,11 @@ class MemoryProbe(AbstractContextManager):
             self.pool = None
 
 
-def _start(threads: Optional[int]) -> None:
+def _start(threads: int | None) -> None:
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
 
 
-def _peak_cpu(prepare: Prepare, args: Tuple) -> float:
+def _peak_cpu(prepare: Prepare, args: tuple) -> float:
     warm, call = prepare(*args)
     warm()
     gc.collect()

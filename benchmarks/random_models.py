@@ -1,8 +1,9 @@
 """Models of any training YAML with random weights: the same work as with trained ones."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any
 
 import torch
 import yaml
@@ -25,7 +26,7 @@ def build(config: Mapping[str, Any], folder: Path) -> nn.Module:
     return HybridEnhancementTask.build_model(argparse.Namespace(**conf)).eval()
 
 
-def placed(config: Mapping[str, Any], folder: Path) -> Dict[str, Any]:
+def placed(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """`config` with a random WavLM in `folder` in the place of one to be downloaded."""
     conf = dict(config["separator_conf"])
     wavlm = config["separator"] == "ar_refiner" and conf.get("semantic", "wavlm") == "wavlm"

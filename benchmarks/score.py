@@ -6,10 +6,10 @@ import io
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any
 
 import soundfile
 import soxr
@@ -41,7 +41,7 @@ class ScoreSettings:
     inf: Path
     metrics: Sequence[str] = DEFAULT
     workers: Sequence[int] = (1, 2)
-    max_utts: Optional[int] = 40
+    max_utts: int | None = 40
     plain: bool = True
 
     def __post_init__(self):
@@ -64,9 +64,9 @@ class Row:
 
     label: str
     files: int
-    plain: Optional[float]
-    rates: Dict[int, float]
-    failed: Dict[str, str]
+    plain: float | None
+    rates: dict[int, float]
+    failed: dict[str, str]
 
 
 def run(settings: ScoreSettings) -> Iterator[Row]:
@@ -99,7 +99,7 @@ def run(settings: ScoreSettings) -> Iterator[Row]:
             yield timed(row, lists, keys, settings.workers, folder)
 
 
-def timed(row: Row, lists: List[Path], keys: List[str], workers: Sequence[int], folder: str) -> Row:
+def timed(row: Row, lists: list[Path], keys: list[str], workers: Sequence[int], folder: str) -> Row:
     """Fill in the rates of `hybridse score`."""
     for number in workers:
         out = Path(folder) / f"{row.label}_{number}".replace("/", "_")
@@ -112,7 +112,7 @@ def timed(row: Row, lists: List[Path], keys: List[str], workers: Sequence[int], 
     return row
 
 
-def plain_loop(column: str, pairs: Sequence[Tuple[str, str]]) -> float:
+def plain_loop(column: str, pairs: Sequence[tuple[str, str]]) -> float:
     """Seconds of one metric's own loop over all files, its model loaded before."""
     compute = PLAIN.get(column)
     call = compute() if compute else _with_own_glue(column)
@@ -173,7 +173,7 @@ LEGEND = (
 )
 
 
-def columns_of(workers: Sequence[int]) -> Dict[str, Tuple[str, str]]:
+def columns_of(workers: Sequence[int]) -> dict[str, tuple[str, str]]:
     """Columns of the table."""
     columns = {"label": ("Metric", "{}"), "files": ("files", "{}"), "plain": ("plain", "{:.2f}")}
     for number in workers:
@@ -184,9 +184,9 @@ def columns_of(workers: Sequence[int]) -> Dict[str, Tuple[str, str]]:
     return columns
 
 
-def as_dict(row: Row) -> Dict[str, Any]:
+def as_dict(row: Row) -> dict[str, Any]:
     """For the table and for JSON."""
-    values: Dict[str, Any] = {"label": row.label, "files": row.files, "plain": row.plain}
+    values: dict[str, Any] = {"label": row.label, "files": row.files, "plain": row.plain}
     for number, rate in row.rates.items():
         values[f"workers_{number}"] = rate
         values[f"times_{number}"] = rate / row.plain if row.plain else None

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from espnet_hybridse.simulation.sources import Sources
 
 NEVER = {"probability": 0.0}
 ALWAYS = {"probability": 1.0}
-PARTS: Dict[str, Dict[str, Any]] = {
+PARTS: dict[str, dict[str, Any]] = {
     "noise": {},
     "wind_noise": {"wind": ALWAYS},
     "reverberation": {"reverberation": ALWAYS},
@@ -65,7 +65,7 @@ class SimulateSettings:
     num: int
     repeat: int
     limit_s: float
-    workers: List[int]
+    workers: list[int]
     plain: bool
     seed: int = 0
 
@@ -88,13 +88,13 @@ class Row:
 
     what: str
     workers: int
-    ours: Optional[float] = None
-    plain: Optional[float] = None
-    scaling: Optional[float] = None
+    ours: float | None = None
+    plain: float | None = None
+    scaling: float | None = None
     failed: str = ""
 
     @property
-    def factor(self) -> Optional[float]:
+    def factor(self) -> float | None:
         """Ours relative to the plain reading."""
         return self.ours / self.plain if self.ours and self.plain else None
 
@@ -102,7 +102,7 @@ class Row:
 def make_bench_sources(folder: Path, seed: int, num: int = 12) -> Sources:
     """Sources made here: voiced noise of 3 to 6 s at three rates, noises, winds and rooms."""
     rng = np.random.default_rng(seed)
-    lists: Dict[str, Dict[str, str]] = {"speech": {}, "noise": {}, "wind": {}, "rir": {}}
+    lists: dict[str, dict[str, str]] = {"speech": {}, "noise": {}, "wind": {}, "rir": {}}
 
     def put(kind: str, uid: str, wav: np.ndarray, fs: int) -> None:
         path = folder / f"{uid}.flac"
@@ -123,7 +123,7 @@ def make_bench_sources(folder: Path, seed: int, num: int = 12) -> Sources:
     return Sources.from_folder(folder)
 
 
-def run(sources: Sources, scratch: Path, settings: SimulateSettings) -> List[Row]:
+def run(sources: Sources, scratch: Path, settings: SimulateSettings) -> list[Row]:
     """Measure every distortion, the mix, and the mix with several workers."""
     rows = []
     for name, own in {**PARTS, MIX: None}.items():
@@ -132,7 +132,7 @@ def run(sources: Sources, scratch: Path, settings: SimulateSettings) -> List[Row
         out = scratch / "ours"
         samples = list(sample_parameters(sources, config, settings.num, settings.seed, out))
         tasks = [(sample, sources.only(sample)) for sample in samples]
-        calls: Dict[str, Callable] = {"ours": lambda tasks=tasks: render_samples(tasks)}
+        calls: dict[str, Callable] = {"ours": lambda tasks=tasks: render_samples(tasks)}
         if settings.plain:
             calls["plain"] = lambda samples=samples: plain_all(samples, sources, scratch)
         render_samples(tasks[:2])  # warm up, as the plain reading, whose resampler is compiled
@@ -148,13 +148,13 @@ def run(sources: Sources, scratch: Path, settings: SimulateSettings) -> List[Row
     return rows + scaling(tasks, settings)
 
 
-def plain_all(samples: List[Sample], sources: Sources, scratch: Path) -> None:
+def plain_all(samples: list[Sample], sources: Sources, scratch: Path) -> None:
     """The plain reading of some samples, one after the other."""
     for sample in samples:
         simulate_plain.render(sample, sources, scratch)
 
 
-def scaling(tasks: List, settings: SimulateSettings) -> List[Row]:
+def scaling(tasks: list, settings: SimulateSettings) -> list[Row]:
     """The mix with several numbers of workers, their start not counted."""
     rows, many = [], tasks * 4
     for workers in settings.workers:
@@ -193,7 +193,7 @@ def legend() -> str:
     return LEGEND.format(codec="ffmpeg" if shutil.which("ffmpeg") else "PyAV in a process")
 
 
-def as_dicts(rows: List[Row]) -> List[Dict[str, Any]]:
+def as_dicts(rows: list[Row]) -> list[dict[str, Any]]:
     """For the table and for JSON."""
     return [{**vars(row), "factor": row.factor} for row in rows]
 

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, TextIO
+from typing import TextIO
 
 import soundfile
 
@@ -89,7 +89,7 @@ def checked_run(args: argparse.Namespace) -> int:
 
 
 def enhance_all(
-    args: argparse.Namespace, jobs: List[Job], weights: List[Path], others: Counter, shard: Shard
+    args: argparse.Namespace, jobs: list[Job], weights: list[Path], others: Counter, shard: Shard
 ) -> int:
     """A folder, a pattern or a list, skipping what is there."""
     changed = {name: getattr(args, name) for name in DEFAULTS}
@@ -121,7 +121,7 @@ def enhance_all(
 
 def enhance_one(args: argparse.Namespace, job: Job) -> int:
     """One file is always enhanced anew, and what is wrong with it is printed."""
-    results: List[Result] = []
+    results: list[Result] = []
     args.nj, log = 1, None
     options = {**options_of(args), "output": args.output, "report": results.append}
     summary = enhance_files(args.model, [job], log=log, resume=False, **options)
@@ -151,7 +151,7 @@ def enhance_live(args: argparse.Namespace) -> int:
     return 0 if written else 1
 
 
-def print_table(args: argparse.Namespace, rows: List[Dict[str, object]]) -> None:
+def print_table(args: argparse.Namespace, rows: list[dict[str, object]]) -> None:
     """The record as `--report` shows it."""
     print(table(rows).markdown(), file=args.messages)
 

@@ -6,7 +6,6 @@ import logging
 import os
 import select
 import sys
-from typing import List, Optional
 
 from espnet_hybridse.runtime.version import __version__
 
@@ -42,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run one verb; wrong use and bad input print one message and return 2."""
     argv = list(sys.argv[1:] if argv is None else argv)
     build_parser().parse_args(argv[:1])
@@ -77,7 +76,7 @@ def reader_has_gone() -> bool:
     return True
 
 
-def with_underscores(argv: List[str]) -> List[str]:
+def with_underscores(argv: list[str]) -> list[str]:
     """Options may be written with hyphens too, as in --params-only; what follows '--' stays."""
     end = argv.index("--") if "--" in argv else len(argv)
     options = []

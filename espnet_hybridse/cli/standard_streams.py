@@ -8,8 +8,8 @@ import contextlib
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 from espnet_hybridse.fileio.decode import is_there, read_info
 from espnet_hybridse.fileio.formats import CONTAINERS, FALLBACK_SUFFIX

@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Dict
 
 import yaml
 
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_template(path: Path) -> Dict[str, object]:
+def read_template(path: Path) -> dict[str, object]:
     """The fields of the challenge's README.yaml.
 
     Raises:

@@ -1,8 +1,8 @@
 """`hybridse train-sqa`: a quality network for the SQA loss, from metrics computed here."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence, Tuple
 
 from espnet_hybridse.cli.arguments import device_of
 from espnet_hybridse.fileio.lists import read_list
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def check_apart(train: Sequence[Tuple[Path, Path]], valid: Sequence[Tuple[Path, Path]]) -> None:
+def check_apart(train: Sequence[tuple[Path, Path]], valid: Sequence[tuple[Path, Path]]) -> None:
     """Refuse sets that share an utterance, whatever was done to it: its score would be no test.
 
     Raises:
@@ -59,7 +59,7 @@ def check_apart(train: Sequence[Tuple[Path, Path]], valid: Sequence[Tuple[Path, 
         )
 
 
-def _pair(text: str) -> Tuple[Path, Path]:
+def _pair(text: str) -> tuple[Path, Path]:
     wavs, separator, scores = text.partition("=")
     if not separator:
         raise argparse.ArgumentTypeError(f"{text!r} is not LIST.scp=scores.jsonl")

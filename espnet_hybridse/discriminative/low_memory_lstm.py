@@ -5,7 +5,7 @@ and its output besides. Seven are enough: four gates, cell and output, with the 
 the windows were cut from.
 """
 
-from typing import List, Sequence, Tuple
+from collections.abc import Sequence
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -130,13 +130,13 @@ def _pair(x: torch.Tensor, s: int) -> torch.Tensor:
     return x.as_strided((directions, rows, width), (apart, width, 1), start)
 
 
-def _chunks(gates: torch.Tensor) -> List[slice]:
+def _chunks(gates: torch.Tensor) -> list[slice]:
     """Steps in pieces whose gates are about CHUNK_VALUES values."""
     steps, size = gates.shape[1], max(1, CHUNK_VALUES // gates[:, 0].numel())
     return [slice(start, min(start + size, steps)) for start in range(0, steps, size)]
 
 
-def _spans(chunk: slice, steps: int) -> Tuple[slice, slice]:
+def _spans(chunk: slice, steps: int) -> tuple[slice, slice]:
     """The windows that the two directions see during the steps of `chunk`."""
     return chunk, slice(steps - chunk.stop, steps - chunk.start)
 
@@ -146,13 +146,13 @@ def _frames(x: torch.Tensor, span: slice, size: int, step: int) -> torch.Tensor:
     return x[span.start * step : (span.stop - 1) * step + size]
 
 
-def _stack(weights) -> Tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _stack(weights) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """PyTorch's eight parameters -> (2, 4 H, I), (2, 4 H, H), (2, 4 H); gates i, f, o, g."""
     ih, hh, b_ih, b_hh = (torch.stack((weights[k], weights[k + 4])) for k in range(4))
     return _swap(ih), _swap(hh), _swap(b_ih + b_hh)
 
 
-def _unstack(d_ih, d_hh, d_bias, dtype) -> List[torch.Tensor]:
+def _unstack(d_ih, d_hh, d_bias, dtype) -> list[torch.Tensor]:
     """The gradients of :func:`_stack`'s arguments."""
     d_ih, d_hh, d_bias = (_swap(d).to(dtype) for d in (d_ih, d_hh, d_bias))
     return [d for k in range(2) for d in (d_ih[k], d_hh[k], d_bias[k], d_bias[k])]

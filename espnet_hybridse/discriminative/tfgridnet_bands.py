@@ -1,7 +1,6 @@
 """TF-GridNet-SFI on merged bands: a U-Net along frequency around a few grid blocks."""
 
 from collections import OrderedDict
-from typing import Optional
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +58,7 @@ class TFGridNetBands(TFGridNetV3):
         input_dim: int,
         channels: int = 40,
         hidden: int = 64,
-        band_hidden: Optional[int] = None,
+        band_hidden: int | None = None,
         n_layers: int = 2,
         bidirectional: bool = True,
         attention: str = "none",
@@ -73,7 +72,7 @@ class TFGridNetBands(TFGridNetV3):
         detail_hz: float = 8000.0,
         compression: float = 0.3,
         mask_limit: float = 2.0,
-        amp_dtype: Optional[str] = None,
+        amp_dtype: str | None = None,
     ):
         nn.Module.__init__(self)
         if not 0.0 < compression <= 1.0:
@@ -118,7 +117,7 @@ class TFGridNetBands(TFGridNetV3):
         return 1
 
     def forward(
-        self, input: Tensor, ilens: Tensor, additional: Optional[dict] = None
+        self, input: Tensor, ilens: Tensor, additional: dict | None = None
     ) -> tuple[list[Tensor], Tensor, OrderedDict]:
         """Enhance a batch of spectra.
 

@@ -1,7 +1,6 @@
 """The discriminative branch: TF-GridNet on a sampling-frequency-independent STFT."""
 
 from collections import OrderedDict
-from typing import Dict, List, Optional, Tuple
 
 import torch
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
@@ -68,7 +67,7 @@ class TFGridNetSFI(TFGridNetV3):
         freq_stride: int = 1,
         rms_norm: bool = False,
         activation_checkpointing: bool = False,
-        amp_dtype: Optional[str] = None,
+        amp_dtype: str | None = None,
     ):
         nn.Module.__init__(self)
         if n_imics != 1:
@@ -115,8 +114,8 @@ class TFGridNetSFI(TFGridNetV3):
         return self.n_srcs
 
     def forward(
-        self, input: torch.Tensor, ilens: torch.Tensor, additional: Optional[Dict] = None
-    ) -> Tuple[List[torch.Tensor], torch.Tensor, OrderedDict]:
+        self, input: torch.Tensor, ilens: torch.Tensor, additional: dict | None = None
+    ) -> tuple[list[torch.Tensor], torch.Tensor, OrderedDict]:
         """Enhance a batch of spectra.
 
         Args:

@@ -1,7 +1,5 @@
 """What both recurrent halves of a grid block do: windows, BLSTM, projection, overlap-add."""
 
-from typing import Union
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -16,7 +14,7 @@ LEAN_FROM = 2**14
 def window_blstm(
     x: torch.Tensor,
     rnn: nn.LSTM,
-    linear: Union[nn.Linear, nn.ConvTranspose1d],
+    linear: nn.Linear | nn.ConvTranspose1d,
     size: int,
     step: int,
 ) -> torch.Tensor:

@@ -4,13 +4,14 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Callable, Dict, Iterable, Iterator, List, Mapping, Tuple, Union
+from typing import BinaryIO
 
 from espnet_hybridse.fileio.formats import shown
 
-PathLike = Union[str, Path]
+PathLike = str | Path
 BLANKS = " \t\r\n"
 """What separates and surrounds the parts of a line; other white space is part of a text."""
 
@@ -49,13 +50,13 @@ def read_lines(path: PathLike) -> Iterator[tuple[int, str]]:
             yield number, line.strip(BLANKS)
 
 
-def read_list(path: PathLike) -> Dict[str, str]:
+def read_list(path: PathLike) -> dict[str, str]:
     """Read `key value…` lines (wav.scp, utt2fs, text, …), separated by blanks or tabs.
 
     Raises:
         ListError: the file is missing, no text, names nothing, or has a key twice.
     """
-    table: Dict[str, str] = {}
+    table: dict[str, str] = {}
     for number, line in read_lines(path):
         key, *rest = BLANK.split(line, maxsplit=1)
         key = shown(key)
@@ -74,14 +75,14 @@ def write_list(path: PathLike, table: Mapping[str, object]) -> None:
         tmp.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
-def read_sources(path: PathLike) -> Dict[str, Tuple[int, str]]:
+def read_sources(path: PathLike) -> dict[str, tuple[int, str]]:
     """Read a source list `uid fs path` (the challenge's *_sources.scp): uid -> (fs in Hz, path).
 
     Raises:
         ListError: the file is missing, names nothing, or has a malformed line or a uid twice.
     """
-    sources: Dict[str, Tuple[int, str]] = {}
-    rates: Dict[str, int] = {}
+    sources: dict[str, tuple[int, str]] = {}
+    rates: dict[str, int] = {}
     for number, line in read_lines(path):
         cells = BLANK.split(line, maxsplit=2)
         if len(cells) < 3 or not (cells[1].isascii() and cells[1].isdigit()):
@@ -126,7 +127,7 @@ def write_json(path: PathLike, value: object) -> None:
         tmp.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def whole_lines(path: PathLike) -> List[str]:
+def whole_lines(path: PathLike) -> list[str]:
     """Lines of a list that is appended to while a stage runs; [] where there is none.
 
     A kill may have torn the last one, even in the middle of a character: it is left out.
@@ -187,12 +188,12 @@ class Quarantine:
             handle.write(row + "\n")
 
     @staticmethod
-    def read(path: PathLike) -> List[Tuple[str, str, str]]:
+    def read(path: PathLike) -> list[tuple[str, str, str]]:
         """Rows (uid, path, reason) of a list that a stage left; [] where it left none."""
         rows = (line.split("\t", 2) for line in whole_lines(path))
         return [(row[0], row[1], row[2]) for row in rows if len(row) == 3]
 
-    def extend(self, rows: Iterable[Tuple[str, str, str]]) -> None:
+    def extend(self, rows: Iterable[tuple[str, str, str]]) -> None:
         for row in rows:
             self.add(*row)
 

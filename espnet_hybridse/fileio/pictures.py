@@ -1,8 +1,8 @@
 """Pictures of utterances: spectrograms of every signal, and the mask of a hybrid."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def pyplot():
     return pyplot
 
 
-def plot_utterance(files: Mapping[str, Union[str, Path]], uid: str, out: Path) -> None:
+def plot_utterance(files: Mapping[str, str | Path], uid: str, out: Path) -> None:
     """Spectrograms of one utterance, one below the other, on one scale.
 
     Args:
@@ -59,11 +59,11 @@ class Picture:
     """One panel: the spectrogram of a waveform (T,) or a mask (frames of 10 ms, bins of 50 Hz)."""
 
     title: str
-    wave: Optional[np.ndarray] = None
-    mask: Optional[np.ndarray] = None
+    wave: np.ndarray | None = None
+    mask: np.ndarray | None = None
 
 
-def plot_branches(columns: Mapping[str, Tuple[int, Sequence[Picture]]], out: Path) -> None:
+def plot_branches(columns: Mapping[str, tuple[int, Sequence[Picture]]], out: Path) -> None:
     """A column an utterance, a row a signal; each column has the scale of its first waveform.
 
     Args:
@@ -98,7 +98,7 @@ def plot_branches(columns: Mapping[str, Tuple[int, Sequence[Picture]]], out: Pat
     save(figure, out)
 
 
-def power_db(wav: np.ndarray, fs: int) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+def power_db(wav: np.ndarray, fs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Spectrogram in dB (F, T), frequencies in Hz, times in s; windows of 20 ms every 10 ms."""
     size = fs // 50  # odd at 22.05 kHz, where the hop is the lower half
     padded = np.pad(wav, (0, max(size - wav.size, 0)))

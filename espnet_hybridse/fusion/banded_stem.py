@@ -1,7 +1,5 @@
 """Into and out of the fusion network by merged bands, in place of its strided convolutions."""
 
-from typing import List
-
 import torch
 from torch import Tensor, nn
 
@@ -42,7 +40,7 @@ class BandDecoder(nn.Module):
         )
         self.out = nn.Conv2d(channels, 1, 1)
 
-    def forward(self, x: Tensor, features: List[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, features: list[Tensor]) -> Tensor:
         """(B, C, T, Q) and the inputs' features (B, 3, T, F) -> logits (B, 1, T, F)."""
         merged = torch.cat([self.bands.merge(part) for part in features], dim=1)
         count = merged.shape[-1]

@@ -2,7 +2,6 @@
 
 import threading
 from pathlib import Path
-from typing import Optional, Union
 
 import torch
 from torch import nn
@@ -24,11 +23,11 @@ class FrozenBranch:
         loader: of the trained model, or None for a missing branch.
     """
 
-    def __init__(self, loader: Optional[ModelLoader]):
+    def __init__(self, loader: ModelLoader | None):
         self.loader = loader
-        self.separator: Optional[nn.Module] = None
+        self.separator: nn.Module | None = None
         self.device = torch.device("cpu")
-        self.decode_dtype: Optional[str] = None
+        self.decode_dtype: str | None = None
         """Type of the token decoding instead of the configured one."""
         self._loading = threading.Lock()
 
@@ -95,7 +94,7 @@ class JointBranch(nn.Module):
         decode_in(self.separator, dtype)
 
 
-def as_loader(place: Union[ModelLoader, str, Path, None]) -> Optional[ModelLoader]:
+def as_loader(place: ModelLoader | str | Path | None) -> ModelLoader | None:
     """Return what loads the model at `place`, which in a configuration is its folder.
 
     A packed zip names the config.yaml in it, see :mod:`espnet_hybridse.release.espnet_zip`.
@@ -106,7 +105,7 @@ def as_loader(place: Union[ModelLoader, str, Path, None]) -> Optional[ModelLoade
     return ModelLoader(path.parent if path.name == CONFIG else path)
 
 
-def band_of(loader: Optional[ModelLoader]) -> Optional[int]:
+def band_of(loader: ModelLoader | None) -> int | None:
     """Return the rate in Hz up to whose half a trained generative branch gives a spectrum.
 
     None where there is no branch, or none in its folder (yet).
@@ -167,7 +166,7 @@ class OwnGrid(nn.Module):
         return [stft(enhanced, fs, WINDOW_MS["disc"], spectrum.shape[1])], ilens, {}
 
 
-def decode_in(separator: Optional[nn.Module], dtype: Optional[str]) -> None:
+def decode_in(separator: nn.Module | None, dtype: str | None) -> None:
     if dtype is not None and hasattr(separator, "decode_in"):
         separator.decode_in(dtype)
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections import OrderedDict
-from typing import Dict, List, Optional, Tuple
 
 import torch
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
@@ -54,7 +53,7 @@ class USESFusion(TFGridNetV3):
     @flat_options
     def __init__(
         self,
-        input_dim: Optional[int],
+        input_dim: int | None,
         systems: SystemOptions,
         network: NetworkOptions,
         safety: SafetyOptions,
@@ -113,8 +112,8 @@ class USESFusion(TFGridNetV3):
         self.safety, self.safety_to = strength, fallback
 
     def forward(
-        self, input: torch.Tensor, ilens: torch.Tensor, additional: Optional[Dict] = None
-    ) -> Tuple[List[torch.Tensor], torch.Tensor, OrderedDict]:
+        self, input: torch.Tensor, ilens: torch.Tensor, additional: dict | None = None
+    ) -> tuple[list[torch.Tensor], torch.Tensor, OrderedDict]:
         """Enhance a batch of spectra.
 
         Args:
@@ -152,8 +151,8 @@ class USESFusion(TFGridNetV3):
         return [fused], ilens, OrderedDict(mask=masks, log_mask=masks.mean())
 
     def parts(
-        self, noisy: torch.Tensor, waveforms: Optional[Dict[str, torch.Tensor]] = None
-    ) -> Dict[str, torch.Tensor]:
+        self, noisy: torch.Tensor, waveforms: dict[str, torch.Tensor] | None = None
+    ) -> dict[str, torch.Tensor]:
         """What the output is made of.
 
         Args:
@@ -179,8 +178,8 @@ class USESFusion(TFGridNetV3):
         return {**parts, "mask": mask, "fused": fused}
 
     def _alone(
-        self, name: str, noisy: torch.Tensor, fs: int, waveforms: Dict[str, torch.Tensor]
-    ) -> Dict[str, torch.Tensor]:
+        self, name: str, noisy: torch.Tensor, fs: int, waveforms: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
         """The only branch there is, and the mask that stands for it."""
         if not self.warned:
             other = "gen" if name == "disc" else "disc"
@@ -191,7 +190,7 @@ class USESFusion(TFGridNetV3):
         return {name: only, "mask": mask, "fused": only}
 
     def _branch(
-        self, name: str, noisy: torch.Tensor, fs: int, waveforms: Dict[str, torch.Tensor]
+        self, name: str, noisy: torch.Tensor, fs: int, waveforms: dict[str, torch.Tensor]
     ) -> torch.Tensor:
         if name in waveforms:
             return stft(waveforms[name], fs, WINDOW_MS["disc"], noisy.shape[1])
@@ -203,7 +202,7 @@ class USESFusion(TFGridNetV3):
             )
         return branch.enhance(noisy) if name == "disc" else generate(branch, noisy, fs)
 
-    def mask(self, spectra: Dict[str, torch.Tensor]) -> torch.Tensor:
+    def mask(self, spectra: dict[str, torch.Tensor]) -> torch.Tensor:
         """The weight of the discriminative branch, (B, T, F) in (0, 1)."""
         _, level = rms_normalise(spectra["noisy"])
         bins = spectra["noisy"].shape[-1]

@@ -1,7 +1,8 @@
 """Enhancement of waveforms of any rate and length with a trained model."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from espnet_hybridse.model.find import find_model
 from espnet_hybridse.model.loading import LoadedModel, load_model
 from espnet_hybridse.plugin import find_class
 
-Wav = Union[np.ndarray, torch.Tensor]
+Wav = np.ndarray | torch.Tensor
 
 
 class Enhancer:
@@ -52,7 +53,7 @@ class Enhancer:
         self,
         loaded: LoadedModel,
         device: str = "cpu",
-        options: Optional[Options] = None,
+        options: Options | None = None,
         **given: Any,
     ):
         self.options = options = options or Options.of(given)
@@ -65,10 +66,10 @@ class Enhancer:
     @classmethod
     def from_pretrained(
         cls,
-        source: Union[ModelFiles, str, Path, None] = None,
-        branch: Optional[str] = None,
+        source: ModelFiles | str | Path | None = None,
+        branch: str | None = None,
         device: str = "cpu",
-        options: Optional[Options] = None,
+        options: Options | None = None,
         **given: Any,
     ) -> "Enhancer":
         """Load a trained model.
@@ -121,8 +122,8 @@ class Enhancer:
         return done.reshape(wav.shape).astype(wav.dtype)
 
     def many(
-        self, wavs: Sequence[Wav], fs: int, shares: Optional[Sequence[float]] = None
-    ) -> List[Wav]:
+        self, wavs: Sequence[Wav], fs: int, shares: Sequence[float] | None = None
+    ) -> list[Wav]:
         """Enhance several waveforms of one rate; the same as one by one, but faster.
 
         Args:
@@ -147,7 +148,7 @@ class Enhancer:
             for index, wav in enumerate(wavs)
         ]
 
-    def _share(self, rows: np.ndarray, fs: int, share: Optional[float] = None) -> float:
+    def _share(self, rows: np.ndarray, fs: int, share: float | None = None) -> float:
         """Share of the enhanced signal in a recording (C, T)."""
         if share is not None or self.options.gate == "off":
             return 1.0 if share is None else share
@@ -157,7 +158,7 @@ class Enhancer:
         self,
         blocks: Iterable[np.ndarray],
         fs: int,
-        share: Optional[float] = None,
+        share: float | None = None,
         live: bool = True,
     ) -> Iterator[np.ndarray]:
         """Enhance audio of any length in constant memory, block by block.
@@ -177,7 +178,7 @@ class Enhancer:
         Raises:
             ValueError: as of a call, or another number of channels in a later block.
         """
-        flat: List[bool] = []
+        flat: list[bool] = []
         counted = Counted(checked_blocks(blocks, flat))
         model_fs = nearest_rate(fs)
         gate = RunningGate(counted, fs, 1.0 if self.options.gate == "off" else share)
@@ -196,7 +197,7 @@ class Enhancer:
         # CrossFade fades in the middle of what is shared; the rest of it is heard alone.
         shared = min(overlap + 2 * round(self.lookahead_s * fs), segment // 2)
         joined = CrossFade(None, overlap)
-        waiting: List[Tuple[int, np.ndarray]] = []
+        waiting: list[tuple[int, np.ndarray]] = []
         for start, piece, last in cut_pieces(blocks, segment, shared):
             waiting.append((start, piece))
             rows = 1 if self.options.shared_mask else len(piece)
@@ -213,11 +214,11 @@ class Enhancer:
 
     def _pieces(
         self,
-        dry: List[np.ndarray],
+        dry: list[np.ndarray],
         fs: int,
-        care: List[Conditioning],
-        shares: List[float],
-    ) -> List[np.ndarray]:
+        care: list[Conditioning],
+        shares: list[float],
+    ) -> list[np.ndarray]:
         """Enhance pieces (C, T), each with the care and the share of its recording."""
         if not any(shares) or not self.options.share:
             return dry
@@ -232,7 +233,7 @@ class Enhancer:
             for piece, enhanced, share in zip(dry, finished, shares, strict=True)
         ]
 
-    def _networked(self, pieces: List[np.ndarray], fs: int) -> List[np.ndarray]:
+    def _networked(self, pieces: list[np.ndarray], fs: int) -> list[np.ndarray]:
         """What the network makes of pieces (C, T)."""
         if self.options.shared_mask and len(pieces[0]) > 1:
             average = [reference(piece) for piece in pieces]
@@ -245,7 +246,7 @@ class Enhancer:
         return [np.stack([next(rows) for _ in piece]) for piece in pieces]
 
     @torch.no_grad()
-    def branches(self, wav: Wav, fs: int) -> Dict[str, Wav]:
+    def branches(self, wav: Wav, fs: int) -> dict[str, Wav]:
         """What a hybrid's output is made of, for analysis; the audio is processed in one piece.
 
         Args:

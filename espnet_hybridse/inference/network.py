@@ -3,7 +3,7 @@
 import logging
 import resource
 import threading
-from typing import Iterator, List, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -76,7 +76,7 @@ class Network:
         """
         return BATCH if self.decodes or self.device.type != "cpu" else 1
 
-    def __call__(self, rows: Sequence[np.ndarray], fs: int) -> List[np.ndarray]:
+    def __call__(self, rows: Sequence[np.ndarray], fs: int) -> list[np.ndarray]:
         """Enhance rows (T_i,) float32 at one of the seven rates; silent ones stay silent.
 
         What a row gives does not depend on the rows beside it.
@@ -84,7 +84,7 @@ class Network:
         Raises:
             MemoryError: not even one row fits into memory.
         """
-        done: List[Optional[np.ndarray]] = [None if row.any() else row.copy() for row in rows]
+        done: list[np.ndarray | None] = [None if row.any() else row.copy() for row in rows]
         # Neighbours of like length waste the least padding.
         order = sorted(
             (index for index, row in enumerate(done) if row is None), key=lambda i: rows[i].size
@@ -107,7 +107,7 @@ class Network:
             return max(1, self.batch * LM_FS // fs) if fs > LM_FS else self.batch
         return self.batch
 
-    def _with_less(self, rows: List[np.ndarray], fs: int) -> List[np.ndarray]:
+    def _with_less(self, rows: list[np.ndarray], fs: int) -> list[np.ndarray]:
         try:
             with self.lock, torch.no_grad():
                 return list(self._forward(rows, fs))
@@ -139,7 +139,7 @@ class Network:
                 self._place(self.loaded.loader(), "cpu")
         return self._with_less(rows, fs)
 
-    def _forward(self, rows: List[np.ndarray], fs: int) -> Iterator[np.ndarray]:
+    def _forward(self, rows: list[np.ndarray], fs: int) -> Iterator[np.ndarray]:
         if len({row.size for row in rows}) == 1:
             padded, lengths = self.padded(rows, fs)
             enhanced, *_ = self.model.forward_enhance(padded, lengths, {}, fs=fs)
@@ -168,7 +168,7 @@ class Network:
         alone = getattr(self.model, "normalise", False) or self.model.own_fs is not None
         return not alone and hasattr(self.model.separator, "lengths_on_cpu")
 
-    def padded(self, rows: Sequence[np.ndarray], fs: int) -> Tuple[torch.Tensor, torch.Tensor]:
+    def padded(self, rows: Sequence[np.ndarray], fs: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows of one size as (B, T) on the device, and T for each, (B,)."""
         size = rows[0].size
         if not hasattr(self.model.encoder, "whole"):

@@ -1,6 +1,6 @@
 """Long audio as a stream: blocks in, overlapping pieces out, joined without an audible seam."""
 
-from typing import Iterable, Iterator, List, Optional, Tuple
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import soxr
@@ -11,7 +11,7 @@ MAX_CHANNELS = 64
 
 def cut_pieces(
     blocks: Iterable[np.ndarray], segment: int, overlap: int
-) -> Iterator[Tuple[int, np.ndarray, bool]]:
+) -> Iterator[tuple[int, np.ndarray, bool]]:
     """Cover audio of unknown length with overlapping pieces, all of one length.
 
     Each shares `overlap` samples with the next; the last one is moved back to end with the audio
@@ -35,7 +35,7 @@ def cut_pieces(
         raise ValueError(
             f"overlap={overlap} samples does not lie in 0…{segment // 2}, half of segment={segment}"
         )
-    held: Optional[np.ndarray] = None
+    held: np.ndarray | None = None
     begin = start = 0  # of what is held, and of the next piece
     for block in blocks:
         for first in range(0, block.shape[1], segment):
@@ -70,13 +70,13 @@ class CrossFade:
         ValueError: a negative overlap.
     """
 
-    def __init__(self, length: Optional[int], overlap: int):
+    def __init__(self, length: int | None, overlap: int):
         if overlap < 0:
             raise ValueError(f"overlap={overlap} samples must not be negative")
         self.length = length
         self.overlap = overlap
         self.done = 0
-        self._tail: Optional[np.ndarray] = None
+        self._tail: np.ndarray | None = None
 
     def push(self, start: int, block: np.ndarray) -> np.ndarray:
         """Add the segment (…, T) that begins at sample `start` of the audio.
@@ -129,7 +129,7 @@ def resample_blocks(blocks: Iterable[np.ndarray], fs: int, target_fs: int) -> It
     if fs == target_fs:
         yield from blocks
         return
-    stream: Optional[soxr.ResampleStream] = None
+    stream: soxr.ResampleStream | None = None
     for block in blocks:
         if stream is None:
             nothing = np.zeros((len(block), 0), np.float32)
@@ -149,7 +149,7 @@ def _chunk(stream: soxr.ResampleStream, block: np.ndarray, last: bool) -> np.nda
 def exact_length(blocks: Iterable[np.ndarray], counted: "Counted") -> Iterator[np.ndarray]:
     """Cut or zero-pad a stream so that it ends with `counted.samples` once that is final."""
     given = 0
-    kept: Optional[np.ndarray] = None
+    kept: np.ndarray | None = None
     for block in blocks:
         if kept is not None:
             yield kept
@@ -191,7 +191,7 @@ def checked(wav: np.ndarray) -> np.ndarray:
     return np.atleast_2d(wav).astype(np.float32)
 
 
-def checked_blocks(blocks: Iterable[np.ndarray], flat: List[bool]) -> Iterator[np.ndarray]:
+def checked_blocks(blocks: Iterable[np.ndarray], flat: list[bool]) -> Iterator[np.ndarray]:
     """Checked (C, T_i) blocks; notes in `flat` whether the first came as (T,)."""
     channels = None
     for block in blocks:

@@ -5,7 +5,6 @@ import stat
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import List
 
 import yaml
 
@@ -41,7 +40,7 @@ def unpack_model(archive: Path) -> Path:
     return folder
 
 
-def checked_members(zipped: zipfile.ZipFile, archive: Path) -> List[zipfile.ZipInfo]:
+def checked_members(zipped: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipInfo]:
     """The files in a zip once all of them are harmless.
 
     Raises:

@@ -1,6 +1,6 @@
 """Batches of mixed lengths, computed exactly: equal lengths together, others apart."""
 
-from typing import Callable, List, Tuple
+from collections.abc import Callable
 
 import torch
 
@@ -31,7 +31,7 @@ def by_length(
         padded: (B, T, …).
         ilens: (B,) valid lengths, at most T; on a GPU, reading them waits for it.
     """
-    lengths: List[int] = ilens.tolist()
+    lengths: list[int] = ilens.tolist()
     if all(length == padded.shape[1] for length in lengths):
         return process(padded, torch.arange(len(lengths), device=padded.device))
     output = None
@@ -41,7 +41,7 @@ def by_length(
         )
         part = process(padded[rows, :length], rows)
         if output is None:
-            shape: Tuple[int, ...] = (len(lengths), padded.shape[1], *part.shape[2:])
+            shape: tuple[int, ...] = (len(lengths), padded.shape[1], *part.shape[2:])
             output = part.new_zeros(shape)
         output = output.index_put(
             (rows[:, None], torch.arange(length, device=rows.device)[None]), part
@@ -56,7 +56,7 @@ MIN_ROWS = 32
 """Fewer make the products of matrices too slim."""
 
 
-def row_parts(x: torch.Tensor, dim: int, values: int) -> List[torch.Tensor]:
+def row_parts(x: torch.Tensor, dim: int, values: int) -> list[torch.Tensor]:
     """Views of `x` along a dimension whose rows do not influence each other.
 
     Args:
@@ -79,6 +79,6 @@ def by_row_parts(
     return joined([layer(part) for part in row_parts(x, 0, values)], 0)
 
 
-def joined(parts: List[torch.Tensor], dim: int) -> torch.Tensor:
+def joined(parts: list[torch.Tensor], dim: int) -> torch.Tensor:
     """`torch.cat` without a copy of a single part."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)

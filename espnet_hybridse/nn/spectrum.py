@@ -5,8 +5,6 @@ A window fixed in seconds puts the bins of every rate on one grid in Hz: 50 Hz a
 is cutting or zero-padding its bins.
 """
 
-from typing import Tuple
-
 import torch
 
 from espnet_hybridse.fileio.audio import RATES
@@ -125,7 +123,7 @@ def stack_features(spectrum: torch.Tensor, dim: int) -> torch.Tensor:
     return torch.stack([magnitude, spectrum.real, spectrum.imag], dim=dim)
 
 
-def rms_normalise(spectrum: torch.Tensor, eps: float = 1e-5) -> Tuple[torch.Tensor, torch.Tensor]:
+def rms_normalise(spectrum: torch.Tensor, eps: float = 1e-5) -> tuple[torch.Tensor, torch.Tensor]:
     """Divide (B, T, F) complex by its root mean square; returns it and the divisor (B, 1, 1).
 
     Power is summed over bins and averaged over frames, then counted as if spread over

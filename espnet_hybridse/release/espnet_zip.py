@@ -6,7 +6,6 @@ import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Dict, List
 
 import yaml
 
@@ -35,7 +34,7 @@ def write_espnet_zip(packed: Path, branch: str, path: Path) -> None:
     if branch == "hybrid":
         conf = read_config(packed / branch / "config.yaml")["separator_conf"]
         names = [*(name for name in FUSED if conf.get(name)), branch]
-    files: Dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     for name in names:
         weights = find_weights(packed / name)
         files[f"{name}/{weights.name}"] = weights.read_bytes()
@@ -44,7 +43,7 @@ def write_espnet_zip(packed: Path, branch: str, path: Path) -> None:
             files[f"{name}/{FOLDER}/{file.name}"] = file.read_bytes()
         if name == branch:
             model_file = f"{name}/{weights.name}"
-    extra: List[Path] = [*packed.glob("*/manifest.json"), *packed.glob("tokens/*.npz")]
+    extra: list[Path] = [*packed.glob("*/manifest.json"), *packed.glob("tokens/*.npz")]
     for file in [*extra, packed / "README.md"]:
         inside = file.relative_to(packed).as_posix()
         if inside.split("/")[0] in (*names, "tokens", "README.md"):
@@ -82,7 +81,7 @@ def _config(path: Path, branch: str) -> bytes:
     return yaml.safe_dump(config, sort_keys=False).encode()
 
 
-def _versions() -> Dict[str, str]:
+def _versions() -> dict[str, str]:
     import espnet2
     import torch
 

@@ -1,8 +1,8 @@
 """A packed release as the folder of a model hub: safetensors, a card, hashes."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import List, Mapping
 
 import yaml
 
@@ -51,7 +51,7 @@ def write_hub_folder(packed: Path, out: Path, facts: Mapping[str, str]) -> None:
     write_hashes(out)
 
 
-def card(packed: Path, present: List[str], facts: Mapping[str, str]) -> str:
+def card(packed: Path, present: list[str], facts: Mapping[str, str]) -> str:
     """The model card: how to use it, configuration, data, results, licence and limits."""
     licence = facts.get("licence", "apache-2.0").split(";")[0].strip().lower()
     front = {

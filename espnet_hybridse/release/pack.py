@@ -1,8 +1,8 @@
 """A folder of trained models that travels: no path of the machine they were trained on."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Mapping, Optional
 
 import torch
 import yaml
@@ -33,7 +33,7 @@ def pack(
     tokens: Path,
     out: Path,
     facts: Mapping[str, str],
-    sqa: Optional[Path] = None,
+    sqa: Path | None = None,
 ) -> None:
     """Write `out/<branch>/{config.yaml,model.pth}`, the tokenizer and a card.
 
@@ -86,7 +86,7 @@ def pack(
     write_hashes(out)
 
 
-def third_of(exp: Path) -> Optional[Path]:
+def third_of(exp: Path) -> Path | None:
     """The folder of the system that a hybrid hears beside its branches; None without one."""
     files = ModelFiles.read(exp)
     if "third" in files.missing:

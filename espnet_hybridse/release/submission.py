@@ -10,8 +10,8 @@ import shutil
 import stat
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import List, Mapping
 
 import numpy as np
 import soundfile
@@ -95,14 +95,14 @@ def _flac(path: str) -> bytes:
     return buffer.getvalue()
 
 
-def check_submission(path: Path, noisy: Mapping[str, str]) -> List[str]:
+def check_submission(path: Path, noisy: Mapping[str, str]) -> list[str]:
     """Every rule that a zip breaks, one line each; none when it can be handed in.
 
     Args:
         path: of the zip.
         noisy: id -> noisy file.
     """
-    problems: List[str] = []
+    problems: list[str] = []
     size = path.stat().st_size
     if size >= MAX_BYTES:
         problems.append(f"{size / 1e6:.1f} MB, less than {MAX_BYTES / 1e6:.0f} MB allowed")
@@ -143,7 +143,7 @@ def _expected(name: PurePosixPath, noisy: Mapping[str, str]) -> bool:
     )
 
 
-def _check_readme(archive: zipfile.ZipFile, entries: Mapping[str, object]) -> List[str]:
+def _check_readme(archive: zipfile.ZipFile, entries: Mapping[str, object]) -> list[str]:
     if README not in entries:
         return [f"{README} is missing at the top of the zip"]
     try:
@@ -155,7 +155,7 @@ def _check_readme(archive: zipfile.ZipFile, entries: Mapping[str, object]) -> Li
     return [f"{README}: {name} is empty" for name, value in fields.items() if value in ("", None)]
 
 
-def _check_audio(archive: zipfile.ZipFile, name: str, noisy: str) -> List[str]:
+def _check_audio(archive: zipfile.ZipFile, name: str, noisy: str) -> list[str]:
     try:
         before = read_info(noisy, exact=True)
     except BadAudio as error:

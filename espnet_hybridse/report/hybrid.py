@@ -1,9 +1,8 @@
 """What a hybrid does with its two branches: one figure of a few utterances, the mask over all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Optional, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -35,11 +34,11 @@ class Branches:
 def look_at_branches(
     enhancer: Enhancer,
     wavs: Path,
-    clean: Optional[Path],
+    clean: Path | None,
     out: Path,
     uids: Sequence[str] = (),
     pictures: int = 5,
-    max_utts: Optional[int] = None,
+    max_utts: int | None = None,
 ) -> Branches:
     """Run a hybrid over a list and draw `branches.png`.
 
@@ -77,7 +76,7 @@ def look_at_branches(
         statistics.add(mask[1 : frames + 1], level[:frames, : mask.shape[1]])
         seconds += wav.size / fs
         if uid in shown:
-            column: List[Picture] = [Picture("Noisy", wave=wav)]
+            column: list[Picture] = [Picture("Noisy", wave=wav)]
             names = {"disc": "Dis.", "gen": "Gen.", "fused": "Hybrid"}
             column += [Picture(names[name], wave=wave) for name, wave in parts.items()]
             column.append(Picture("M", mask=mask))
@@ -95,7 +94,7 @@ def look_at_branches(
     return Branches(out / FIGURE, Table(TITLES, list(statistics.rows())), text)
 
 
-def spread(listed: Sequence[str], count: int) -> List[str]:
+def spread(listed: Sequence[str], count: int) -> list[str]:
     """`count` of them, evenly spread."""
     return list(listed[:: max(len(listed) // count, 1)][:count])
 

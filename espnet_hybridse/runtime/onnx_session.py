@@ -1,10 +1,9 @@
 """ONNX networks on one CPU thread: files are worked on in parallel, not a network's layers."""
 
 from pathlib import Path
-from typing import Union
 
 
-def onnx_session(model: Union[Path, bytes]):
+def onnx_session(model: Path | bytes):
     """Make an onnxruntime session of a file, or of a serialized model."""
     import onnxruntime
 

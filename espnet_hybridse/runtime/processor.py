@@ -4,7 +4,6 @@ import platform
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import FrozenSet
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -21,7 +20,7 @@ class Processor:
 
     name: str
     vendor: str = ""
-    flags: FrozenSet[str] = frozenset()
+    flags: frozenset[str] = frozenset()
 
 
 @lru_cache(maxsize=1)

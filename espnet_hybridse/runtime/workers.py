@@ -4,14 +4,14 @@ import multiprocessing
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from typing import Callable, Optional, Tuple
 
 PARENT_VARIABLE = "HYBRIDSE_PARENT_PID"
 
 
 def worker_pool(
-    nj: int, initializer: Optional[Callable] = None, initargs: Tuple = ()
+    nj: int, initializer: Callable | None = None, initargs: tuple = ()
 ) -> ProcessPoolExecutor:
     """A pool of `nj` processes.
 
@@ -26,7 +26,7 @@ def worker_pool(
     )
 
 
-def _start(parent: int, initializer: Optional[Callable], initargs: Tuple) -> None:
+def _start(parent: int, initializer: Callable | None, initargs: tuple) -> None:
     end_with(parent)
     # Processes are the parallelism: threads inside each would fight over the same cores.
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

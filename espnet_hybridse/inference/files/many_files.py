@@ -5,12 +5,12 @@ import logging
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, Optional, Tuple
 
 import torch
 from tqdm import tqdm
@@ -48,7 +48,7 @@ class EnhanceSummary:
     peak_gb: float = 0.0
     peak_gpu_gb: float = 0.0
 
-    def as_dict(self) -> Dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         """For `--json`."""
         rtf = self.wall_s / self.audio_s if self.audio_s else None
         return {
@@ -93,12 +93,12 @@ def enhance_files(
     jobs: Iterable[Job],
     nj: int = 1,
     *,
-    log: Optional[Path] = None,
-    record: Optional[Path] = None,
+    log: Path | None = None,
+    record: Path | None = None,
     resume: bool = True,
     since: float = 0.0,
-    output: Optional[Output] = None,
-    report: Optional[Callable[[Result], None]] = None,
+    output: Output | None = None,
+    report: Callable[[Result], None] | None = None,
     **options,
 ) -> EnhanceSummary:
     """Enhance every job whose target is missing or older than its source.
@@ -170,7 +170,7 @@ def _info(job: Job):
         return error
 
 
-def _here(enhancer: Enhancer, infos: Dict[Job, object], output, bar) -> Iterator[Result]:
+def _here(enhancer: Enhancer, infos: dict[Job, object], output, bar) -> Iterator[Result]:
     """One after the other, short files of one rate together."""
     for group in groups(infos, enhancer):
         if len(group) == 1:
@@ -181,9 +181,9 @@ def _here(enhancer: Enhancer, infos: Dict[Job, object], output, bar) -> Iterator
             yield result
 
 
-def groups(infos: Dict[Job, object], enhancer: Enhancer) -> Iterator[List[Job]]:
+def groups(infos: dict[Job, object], enhancer: Enhancer) -> Iterator[list[Job]]:
     """Files to enhance at once: of one rate, mono and no longer than a segment; others alone."""
-    waiting: Dict[int, List[Job]] = {}
+    waiting: dict[int, list[Job]] = {}
     ordered = sorted(
         infos, key=lambda job: infos[job].frames if isinstance(infos[job], AudioInfo) else 0
     )
@@ -200,10 +200,10 @@ def groups(infos: Dict[Job, object], enhancer: Enhancer) -> Iterator[List[Job]]:
     yield from waiting.values()
 
 
-_WORKER: Dict[str, object] = {}
+_WORKER: dict[str, object] = {}
 
 
-def _start_worker(model: Path, options: Dict[str, object], output: Optional[Output]) -> None:
+def _start_worker(model: Path, options: dict[str, object], output: Output | None) -> None:
     torch.set_num_threads(1)
     sys.stdout = sys.stderr  # ESPnet prints when it is imported; results go there alone
     _WORKER.update(enhancer=Enhancer.from_pretrained(model, **options), output=output)
@@ -213,7 +213,7 @@ def _enhance_in_worker(job: Job) -> Result:
     return enhance_file(_WORKER["enhancer"], job, _WORKER["output"])
 
 
-def _in_workers(jobs: List[Job], nj: int, start: Tuple) -> Iterator[Result]:
+def _in_workers(jobs: list[Job], nj: int, start: tuple) -> Iterator[Result]:
     """In `nj` processes; a file that kills its worker is found and goes to quarantine."""
     left, suspects = list(jobs), 0
     while left:
@@ -236,7 +236,7 @@ def _in_workers(jobs: List[Job], nj: int, start: Tuple) -> Iterator[Result]:
         suspects = 2 * nj if broken and not suspects else 0
 
 
-def _pooled(jobs: List[Job], nj: int, start: Tuple) -> Iterator[Result]:
+def _pooled(jobs: list[Job], nj: int, start: tuple) -> Iterator[Result]:
     """Results as they come; BrokenProcessPool after the last of them if a worker died."""
     broken = None
     with worker_pool(nj, _start_worker, start) as pool:
