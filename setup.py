@@ -63,6 +63,7 @@ EXTRAS = {
         "jinja2",
         "tensorboard",
         "torch-stoi>=0.2",
+        "h5py",  # measured rooms of the open corpus come as SOFA
     ],
     # Tags of mp3, m4a, flac, … that `hybridse enhance` keeps.
     "tags": ["mutagen>=1.47"],
