@@ -58,7 +58,7 @@ def conf(tmp_path_factory, wavlm_dir):
     for name, sizes in SIZES.items():
         config = yaml.safe_load((ROOT / f"conf/paper/train_{name}.yaml").read_text())
         config["separator_conf"].update(sizes)
-        config.update(max_epoch=1, num_iters_per_epoch=1, num_workers=0, batch_size=2)
+        config.update(max_epoch=1, num_iters_per_epoch=1, num_workers=0, batch_per_gpu=2)
         config.update(use_matplotlib=False, use_tensorboard=False)
         config["preprocessor_conf"]["chunk_s"] = 0.5
         if name == "gen":

@@ -241,5 +241,5 @@ def test_wrong_rate_and_missing_tokens_are_named():
     preprocess = HybridPreprocessor(train=False, chunk_s=1.0)
     with pytest.raises(ValueError, match="fs=11025 Hz is not one of 8000, 16000"):
         preprocess("utt", {**data, "fs": np.array([11025])})
-    with pytest.raises(ValueError, match="utt: 3 tokens for 50 frames.*stage 4"):
+    with pytest.raises(ValueError, match="utt: 3 tokens for 50 frames.*hybridse tokenize"):
         preprocess("utt", {**data, "fs": np.array([16000]), "tokens": np.zeros(3)})
