@@ -14,6 +14,8 @@ from espnet_hybridse.inference.voice import HOP_S, VOICED, Voice
 BANDS = 20
 BAND_HZ = (100.0, 12000.0)
 FLATNESS_HZ = (100.0, 7000.0)
+WITHIN_DB = 60.0
+"""Bands count whose loud frames lie less than this below those of the loudest band."""
 LEVELS = np.arange(-180, 62)
 """Edges in dB of the histograms of levels."""
 HEARD_DB = -115.0
@@ -218,7 +220,7 @@ class Gauge:
         active = LEVELS[:-1] > loud - ACTIVE_DB
         total = (self._by_level * heard).sum()
         high = np.array([_percentile(band, 95) for band in self._by_band])
-        strong = high > high.max() - 35
+        strong = high > high.max() - WITHIN_DB
         to = {
             share: (high - [_percentile(band, share) for band in self._by_band])[strong]
             for share in (10, 25, 50)
