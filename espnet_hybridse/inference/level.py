@@ -7,7 +7,8 @@ what lies between keeps the gain of the speech before it, so that noise is not l
 
 import numpy as np
 
-HOP_S = 0.02
+from espnet_hybridse.inference.voice import HOP_S, VOICED, Voice
+
 REACH_S = 1.0
 """Speech of one level lasts at least that long."""
 STEP_DB = 8.0
@@ -23,9 +24,8 @@ VOICED_SHARE = 0.15
 TARGET_DB = -18.0
 """Level of the loudest frames within reach; that of the recordings that networks are trained on."""
 SMOOTH_S = 0.1
-PITCH_HZ = (70.0, 400.0)
-VOICE_HZ = (60.0, 1500.0)
-PERIODIC = 0.5
+VOICE_SHARE = 0.3
+"""Of a voiced frame's power, in the band of voices."""
 
 
 class Leveller:
@@ -43,13 +43,14 @@ class Leveller:
 
         The gain is positive and finite also of silence and of absurdly large samples.
         """
-        hop = max(round(HOP_S * fs), 1)
+        voice = Voice(fs)
+        hop = voice.hop
         wav = piece.astype(np.float64)
         wav = wav - wav.mean(1, keepdims=True)
         count = max(wav.shape[1] // hop, 1)
         frames = np.pad(wav, ((0, 0), (0, max(hop - wav.shape[1], 0))))[:, : count * hop]
         level = 10 * np.log10(np.square(frames.reshape(len(wav), count, hop)).mean((0, 2)) + 1e-20)
-        speaking = self._speaking(wav.mean(0), fs, count)
+        speaking = self._speaking(wav.mean(0), voice, count)
         followed = self._follow(level, speaking)
         gain_db = TARGET_DB - _smooth(followed, round(SMOOTH_S / HOP_S))
         places = (np.arange(count) + 0.5) * hop
@@ -78,22 +79,13 @@ class Leveller:
             followed[:] = np.percentile(level, LOUD)
         return followed
 
-    def _speaking(self, wav: np.ndarray, fs: int, count: int) -> np.ndarray:
+    def _speaking(self, wav: np.ndarray, voice: Voice, count: int) -> np.ndarray:
         """Frames with enough voiced ones around them, (count,) bool."""
-        hop = max(round(HOP_S * fs), 1)
-        size = 2 * hop
-        padded = np.pad(wav, (hop // 2, size))
-        frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop][:count]
-        window = np.hanning(size + 1)[:-1]
-        hz = np.fft.rfftfreq(size, 1 / fs)
-        power = np.square(np.abs(np.fft.rfft(frames * window)))
-        voice = np.where((hz >= VOICE_HZ[0]) & (hz <= VOICE_HZ[1]), power, 0.0)
-        periods = np.fft.irfft(voice, size, axis=1)
-        lags = slice(max(int(fs / PITCH_HZ[1]), 1), max(min(int(fs / PITCH_HZ[0]), hop), 3))
+        padded = np.pad(wav, (voice.hop // 2, voice.size))
+        power = voice.power(voice.frames(padded)[:count])
         # Of the whole frame's power: a hum below noise is no voice.
-        share = voice.sum(1) / np.maximum(power.sum(1), 1e-30)
-        periodic = periods[:, lags].max(1) > PERIODIC * np.maximum(periods[:, 0], 1e-30)
-        voiced = (periodic & (share > 0.3)).astype(float)
+        share = power[:, voice.within].sum(1) / np.maximum(power.sum(1), 1e-30)
+        voiced = ((voice.periodicity(power) > VOICED) & (share > VOICE_SHARE)).astype(float)
         reach = round(REACH_S / HOP_S)
         kernel = np.ones(2 * reach + 1)
         near = np.convolve(voiced, kernel)[reach : reach + count]

@@ -9,15 +9,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-HOP_S = 0.02
-"""Frames are twice as long."""
+from espnet_hybridse.inference.voice import HOP_S, VOICED, Voice
+
 BANDS = 20
 BAND_HZ = (100.0, 12000.0)
-PITCH_HZ = (70.0, 400.0)
-"""Where voices are looked for."""
-VOICE_HZ = (60.0, 1500.0)
-"""What of the spectrum shows their period."""
 FLATNESS_HZ = (100.0, 7000.0)
+WITHIN_DB = 60.0
+"""Bands count whose loud frames lie less than this below those of the loudest band."""
 LEVELS = np.arange(-180, 62)
 """Edges in dB of the histograms of levels."""
 HEARD_DB = -115.0
@@ -26,8 +24,6 @@ ACTIVE_DB = 20.0
 """Frames that lie less than this below the loud ones are active."""
 SPEECH_DB = 35.0
 """Frames near voiced ones that lie less than this below the loud ones hold speech."""
-VOICED = 0.5
-"""Periodicity, of 1, of a voiced frame."""
 NEAR = 10
 """Frames within which one is near a voiced one."""
 DECAY_FRAMES = 5
@@ -108,18 +104,13 @@ class Gauge:
 
     def __init__(self, fs: int):
         self.fs, self.samples, self.peak = fs, 0, 0.0
-        self.hop = max(round(HOP_S * fs), 1)
-        self._size = 2 * self.hop
-        self._window = np.hanning(self._size + 1)[:-1]
-        self._hz = np.fft.rfftfreq(self._size, 1 / fs)
+        self._voice = Voice(fs)
+        self.hop, self._hz = self._voice.hop, self._voice.hz
         edges = np.geomspace(BAND_HZ[0], min(BAND_HZ[1], 0.475 * fs), BANDS + 1)
         band = np.searchsorted(edges, self._hz) - 1
         self._bands = [np.flatnonzero(band == b) for b in range(BANDS) if (band == b).any()]
-        self._voice = (self._hz >= VOICE_HZ[0]) & (self._hz <= VOICE_HZ[1])
         flat = (self._hz > FLATNESS_HZ[0]) & (self._hz < min(FLATNESS_HZ[1], 0.45 * fs))
         self._flat = flat
-        first, last = int(fs / PITCH_HZ[1]), min(int(fs / PITCH_HZ[0]) + 1, self.hop)
-        self._lags = slice(max(first, 1), max(last, first + 2))
         self._scale: float | None = None
         self._rest = np.zeros(0)
         self._frames = 0
@@ -153,26 +144,24 @@ class Gauge:
     def _measure(self) -> None:
         """Measure the whole frames of what waits."""
         wav = self._rest
-        count = (wav.size - self._size) // self.hop + 1
-        if count < 1:
+        if wav.size < self._voice.size:
             return
-        frames = np.lib.stride_tricks.sliding_window_view(wav, self._size)[:: self.hop][:count]
+        frames = self._voice.frames(wav)
+        count = len(frames)
         for first in range(0, count, 500):
             self._add_frames(frames[first : first + 500])
         self._add_samples(wav[: count * self.hop] - wav.mean())
         self._rest = wav[count * self.hop :]
 
     def _add_frames(self, frames: np.ndarray) -> None:
-        spectra = np.fft.rfft((frames - frames.mean(1, keepdims=True)) * self._window)
-        power = np.square(np.abs(spectra)) * (2 / np.square(self._window).sum() / self._size)
+        power = self._voice.power(frames)
         level = _db(power.sum(1))
         rows = _bin(level)
         np.add.at(self._by_level, rows, 1)
         heard = power[level > HEARD_DB]
         for band, bins in enumerate(self._bands):
             np.add.at(self._by_band[band], _bin(_db(heard[:, bins].sum(1))), 1)
-        voice = np.fft.irfft(np.where(self._voice, power, 0.0), self._size, axis=1)
-        period = (voice[:, self._lags] / np.maximum(voice[:, :1], 1e-30)).max(1).clip(0, 0.999)
+        period = self._voice.periodicity(power)
         np.add.at(self._by_period, (rows, (20 * period).astype(int)), 1)
         logs = np.log(power[:, self._flat] + 1e-18)
         flatness = logs.mean(1) - np.log(power[:, self._flat].mean(1) + 1e-18)
@@ -231,7 +220,7 @@ class Gauge:
         active = LEVELS[:-1] > loud - ACTIVE_DB
         total = (self._by_level * heard).sum()
         high = np.array([_percentile(band, 95) for band in self._by_band])
-        strong = high > high.max() - 35
+        strong = high > high.max() - WITHIN_DB
         to = {
             share: (high - [_percentile(band, share) for band in self._by_band])[strong]
             for share in (10, 25, 50)

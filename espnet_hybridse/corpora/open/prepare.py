@@ -7,7 +7,6 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import soundfile
 from tqdm import tqdm
 
 from espnet_hybridse.corpora.generated import make_generated, make_rooms
@@ -25,6 +24,7 @@ from espnet_hybridse.corpora.prepare import summary, write_set
 from espnet_hybridse.corpora.recordings import NO_TEXT, Recording
 from espnet_hybridse.corpora.split import SETS, drop_shared_prompts
 from espnet_hybridse.corpora.utterances import Utterance
+from espnet_hybridse.fileio.decode import read_info
 from espnet_hybridse.fileio.lists import Quarantine, atomic_path
 from espnet_hybridse.runtime.workers import worker_pool
 from espnet_hybridse.simulation.rooms import FS as ROOM_FS
@@ -199,7 +199,7 @@ def _add_measured_rooms(
         quarantine.extend(bad)
         for room in rooms:
             for path in room.paths:
-                fs = soundfile.info(str(path)).samplerate
+                fs = read_info(path).fs
                 around.rirs[room.set][path.stem] = fs, str(path.resolve())
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from espnet_hybridse.corpora.open.fetch import Fetched
 from espnet_hybridse.fileio.audio import RATES, BadAudio, resample, write_audio
+from espnet_hybridse.fileio.decode import read_samples
 
 MAX_T60 = 1.2
 """Longest reverberation time in s; longer ones are damped to it (our choice: no halls)."""
@@ -109,12 +109,9 @@ def read_responses(path: Path) -> tuple[np.ndarray, int]:
     """
     if path.suffix == ".sofa":
         return _read_sofa(path)
-    try:
-        wav, fs = soundfile.read(str(path), dtype="float32", always_2d=True)
-    except (RuntimeError, OSError, TypeError) as error:
-        raise BadAudio(f"unreadable: {error}") from error
+    samples, fs = read_samples(path)
     # Of B-format the first channel has no direction; of a true stereo response it is one path.
-    return np.ascontiguousarray(wav[None, :, 0]), fs
+    return samples[:1], fs
 
 
 def _read_sofa(path: Path) -> tuple[np.ndarray, int]:
