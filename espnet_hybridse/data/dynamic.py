@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from typing import Dict, Optional
 
 import numpy as np
 
@@ -45,7 +44,7 @@ class UrgentDynamicPreprocessor(HybridPreprocessor):
         sources: str,
         simulation: str = "conf/simulation.yaml",
         seed: int = 0,
-        chunk_s: Optional[float] = 3.0,
+        chunk_s: float | None = 3.0,
         context_s: float = 0.5,
     ):
         super().__init__(train, chunk_s)
@@ -66,7 +65,7 @@ class UrgentDynamicPreprocessor(HybridPreprocessor):
         """Say which epoch the next utterances belong to."""
         self.epoch = epoch
 
-    def __call__(self, uid: str, data: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    def __call__(self, uid: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Crop and distort `speech_ref1` (T,) and cut `tokens` (N,) at the same place.
 
         Raises:

@@ -6,9 +6,9 @@ An entry is `uid AUDIO<n><length><file>`: the extended archive of kaldiio, which
 
 import os
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 from tqdm import tqdm
 
@@ -25,16 +25,16 @@ class Shard:
     """One archive to be written: `path` with the files of `uids`."""
 
     path: Path
-    uids: Tuple[str, ...]
+    uids: tuple[str, ...]
 
 
-def plan_shards(sizes: Dict[str, int], out: Path, name: str, shard_bytes: int) -> List[Shard]:
+def plan_shards(sizes: dict[str, int], out: Path, name: str, shard_bytes: int) -> list[Shard]:
     """Cut a list, sorted by uid, into archives of about `shard_bytes`.
 
     The cut depends on the list alone, so that a second run finds the archives of the first.
     """
-    shards: List[Shard] = []
-    uids: List[str] = []
+    shards: list[Shard] = []
+    uids: list[str] = []
     filled = 0
     for uid in sorted(sizes):
         if uids and filled + sizes[uid] > shard_bytes:
@@ -76,7 +76,7 @@ def archive_set(source: Path, out: Path, shard_bytes: int = 10**9) -> str:
                 bad.add(uid)
                 quarantine.add(uid, path, reason)
     written = kept = 0
-    entries: Dict[str, Dict[str, str]] = {}
+    entries: dict[str, dict[str, str]] = {}
     for name, table in tables.items():
         sizes = {uid: os.path.getsize(path) for uid, path in table.items() if uid not in bad}
         entries[name] = {}
@@ -96,7 +96,7 @@ def archive_set(source: Path, out: Path, shard_bytes: int = 10**9) -> str:
     return f"{out}: {written} archives written, {kept} there already; {quarantine.summary()}"
 
 
-def trouble(path: str) -> Optional[str]:
+def trouble(path: str) -> str | None:
     """Why a file cannot be archived, or None; its header is read, not its samples."""
     try:
         read_info(path)
@@ -105,7 +105,7 @@ def trouble(path: str) -> Optional[str]:
     return None
 
 
-def write_shard(shard: Shard, table: Dict[str, str]) -> None:
+def write_shard(shard: Shard, table: dict[str, str]) -> None:
     """Write one archive, atomically, of the files' own bytes."""
     with atomic_path(shard.path) as tmp:
         with open(tmp, "wb") as handle:
@@ -115,7 +115,7 @@ def write_shard(shard: Shard, table: Dict[str, str]) -> None:
                 handle.write(len(content).to_bytes(LENGTH_BYTES, "little") + content)
 
 
-def offsets(shard: Shard, sizes: Dict[str, int]) -> Iterable[Tuple[str, int]]:
+def offsets(shard: Shard, sizes: dict[str, int]) -> Iterable[tuple[str, int]]:
     """(uid, byte at which its object begins) of an archive."""
     position = 0
     for uid in shard.uids:
@@ -124,7 +124,7 @@ def offsets(shard: Shard, sizes: Dict[str, int]) -> Iterable[Tuple[str, int]]:
         position += len(b"AUDIO") + 1 + LENGTH_BYTES + sizes[uid]
 
 
-def is_current(shard: Shard, table: Dict[str, str], sizes: Dict[str, int]) -> bool:
+def is_current(shard: Shard, table: dict[str, str], sizes: dict[str, int]) -> bool:
     """Whether an archive is whole and newer than every file in it."""
     if not shard.path.is_file():
         return False
@@ -135,7 +135,7 @@ def is_current(shard: Shard, table: Dict[str, str], sizes: Dict[str, int]) -> bo
     return stat.st_size == length and stat.st_mtime >= newest
 
 
-def copy_list(source: Path, target: Path, without: Set[str]) -> None:
+def copy_list(source: Path, target: Path, without: set[str]) -> None:
     """Copy a list; lines of the uids in `without` are left out."""
     with atomic_path(target) as tmp:
         if not without:

@@ -1,7 +1,6 @@
 """Preparation of one utterance for training: rate, level and a crop of every stream together."""
 
 import zlib
-from typing import Dict, Optional
 
 import numpy as np
 from espnet2.train.preprocessor import AbsPreprocessor
@@ -24,9 +23,7 @@ class HybridPreprocessor(AbsPreprocessor):
         ValueError: a crop below 20 ms, or num_crops < 1.
     """
 
-    def __init__(
-        self, train: bool, chunk_s: Optional[float] = 3.0, num_crops: Optional[int] = None
-    ):
+    def __init__(self, train: bool, chunk_s: float | None = 3.0, num_crops: int | None = None):
         super().__init__(train)
         if chunk_s is not None and chunk_s < 1.0 / GRID_PER_SECOND:
             raise ValueError(f"chunk_s={chunk_s} s is below one 20 ms frame")
@@ -34,7 +31,7 @@ class HybridPreprocessor(AbsPreprocessor):
             raise ValueError(f"num_crops={num_crops} must be at least 1, or null for any crop")
         self.chunk_s, self.num_crops = chunk_s, num_crops
 
-    def __call__(self, uid: str, data: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+    def __call__(self, uid: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Crop `speech_mix`, `speech_ref1`, … (T,) and `tokens` (N,) on one 20 ms grid.
 
         `fs` (1,) becomes `utt2fs`, the name under which ESPnet's model expects it.
@@ -56,8 +53,8 @@ class HybridPreprocessor(AbsPreprocessor):
         return self._finish(uid, data, fs, start, frames)
 
     def _finish(
-        self, uid: str, data: Dict[str, np.ndarray], fs: int, start: int, frames: int
-    ) -> Dict[str, np.ndarray]:
+        self, uid: str, data: dict[str, np.ndarray], fs: int, start: int, frames: int
+    ) -> dict[str, np.ndarray]:
         """Cut the tokens as the waveforms were, and hand on the rate."""
         data.pop("fs", None)
         if "tokens" in data:

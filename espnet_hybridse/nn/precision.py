@@ -1,7 +1,7 @@
 """Mixed precision inside a branch, independent of the trainer's own setting."""
 
 from contextlib import nullcontext
-from typing import ContextManager, Optional
+from typing import ContextManager
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ AMD = "AuthenticAMD"
 DTYPES = (None, "auto", "bfloat16")
 
 
-def cpu_has_bfloat16(cpu: Optional[Processor] = None) -> bool:
+def cpu_has_bfloat16(cpu: Processor | None = None) -> bool:
     """Whether a processor computes faster in bfloat16 than in float32; None: this machine's.
 
     It does with AMX, and with AVX512-BF16 on AMD: measured were 1.08 to 1.8 times float32's speed.
@@ -27,7 +27,7 @@ def gpu_has_bfloat16() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-def autocast(device: torch.device, amp_dtype: Optional[str]) -> ContextManager:
+def autocast(device: torch.device, amp_dtype: str | None) -> ContextManager:
     """The autocast context of `amp_dtype`: null leaves the ambient precision untouched.
 
     Raises:

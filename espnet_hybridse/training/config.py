@@ -1,7 +1,7 @@
 """Checks of a training configuration before anything is built: unknown keys are named."""
 
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import Any
 
 from espnet2.tasks import enh
 from espnet2.tasks.abs_task import optim_classes, scheduler_classes
@@ -16,7 +16,7 @@ from espnet_hybridse.fileio.yaml_config import (
 from espnet_hybridse.training.task import HybridEnhancementTask
 
 
-def check_train_config(path: Union[str, Path]) -> Dict[str, Any]:
+def check_train_config(path: str | Path) -> dict[str, Any]:
     """Check a training YAML: option names, class names and the keyword arguments of each class.
 
     Raises:
@@ -48,7 +48,7 @@ def check_train_config(path: Union[str, Path]) -> Dict[str, Any]:
     return config
 
 
-def _trainer_classes() -> Dict[str, Dict[str, type]]:
+def _trainer_classes() -> dict[str, dict[str, type]]:
     """Optimisers and schedulers by name."""
     return {"optim": optim_classes, "scheduler": scheduler_classes}
 

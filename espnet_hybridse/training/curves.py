@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
 
 EPOCH = re.compile(r"INFO: (\d+)epoch results: \[train\] (.*?), \[valid\] (.*)")
 VALUE = re.compile(r"(\w+)=([-+\d.e]+)")
@@ -10,11 +9,11 @@ TIME = re.compile(r"(?<![a-z_])time=(.*?)(?:, \w+=|, ?$|$)")
 PART = re.compile(r"([\d.]+) (day|hour|minute|second|millisecond)")
 SECONDS = {"day": 86400.0, "hour": 3600.0, "minute": 60.0, "second": 1.0, "millisecond": 1e-3}
 
-Values = Dict[str, float]
-Curves = Dict[str, Dict[str, List[Tuple[int, float]]]]
+Values = dict[str, float]
+Curves = dict[str, dict[str, list[tuple[int, float]]]]
 
 
-def parse_epoch(line: str) -> Optional[Tuple[int, Values, Values]]:
+def parse_epoch(line: str) -> tuple[int, Values, Values] | None:
     """(epoch, training values, validation values) of a line that closes an epoch, else None."""
     match = EPOCH.search(line)
     if match is None:
@@ -36,13 +35,13 @@ def read_curves(log: Path) -> Curves:
     return curves
 
 
-def read_hours(log: Path) -> Dict[int, float]:
+def read_hours(log: Path) -> dict[int, float]:
     """Epoch -> hours of training up to its end, without those of validation.
 
     An epoch whose time the log does not say counts as 0. One that was trained twice, as after a
     kill, counts once: what the kill took away is in no curve either.
     """
-    took: Dict[int, float] = {}
+    took: dict[int, float] = {}
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         match = EPOCH.search(line)
         if match is None:

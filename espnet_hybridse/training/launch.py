@@ -1,8 +1,8 @@
 """How a training's processes are started: here, by torchrun, Slurm, MPI, or ESPnet's launcher."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Optional, Sequence
 
 from espnet_hybridse.fileio.lists import ListError
 
@@ -20,9 +20,9 @@ def launched(
     ngpu: int = 0,
     num_nodes: int = 1,
     nproc: int = 1,
-    rdzv: Optional[str] = None,
-    cmd: Optional[str] = None,
-) -> List[str]:
+    rdzv: str | None = None,
+    cmd: str | None = None,
+) -> list[str]:
     """The command that runs a training's `command` in as many processes as are asked for.
 
     Every process is ESPnet's own: its DistributedOption reads what the launcher tells it.
@@ -75,7 +75,7 @@ def launched(
 
 
 def check(
-    launcher: str, ngpu: int, num_nodes: int, nproc: int, rdzv: Optional[str], cmd: Optional[str]
+    launcher: str, ngpu: int, num_nodes: int, nproc: int, rdzv: str | None, cmd: str | None
 ) -> None:
     """Refuse options that a launcher would silently ignore; arguments as :func:`launched`."""
     if launcher not in LAUNCHERS:

@@ -2,9 +2,9 @@
 
 import argparse
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Callable, Optional, Tuple
 
 import numpy as np
 import torch
@@ -203,12 +203,12 @@ class HybridEnhancementTask(EnhancementTask):
         return super().build_optimizers(args, model=model)
 
     @classmethod
-    def optional_data_names(cls, train: bool = True, inference: bool = False) -> Tuple[str, ...]:
+    def optional_data_names(cls, train: bool = True, inference: bool = False) -> tuple[str, ...]:
         names = super().optional_data_names(train=train, inference=inference)
         return (*names, "tokens", "speech_disc", "speech_gen")
 
     @classmethod
-    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Optional[Callable]:
+    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool) -> Callable | None:
         train = train and not getattr(args, "overfit", None)
         if args.preprocessor not in PREPROCESSORS:
             return super().build_preprocess_fn(args, train)
