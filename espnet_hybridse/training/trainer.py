@@ -3,14 +3,13 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from espnet2.train.trainer import Trainer, TrainerOptions
+from espnet2.train.trainer import Trainer
 from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_hybridse.runtime.gpu_faults import gpu_is_full
@@ -28,66 +27,17 @@ from espnet_hybridse.training.profiling import Plan, Profile
 from espnet_hybridse.training.progress import FILE, ProgressLog
 from espnet_hybridse.training.step_checkpoint import NAME, All, Reported, StepCheckpoint
 from espnet_hybridse.training.step_values import StepValues
-from espnet_hybridse.training.steps import StepOptions, Stepper, refuse_emulated_amp, validate
+from espnet_hybridse.training.steps import Stepper, refuse_emulated_amp, validate
 from espnet_hybridse.training.time_budget import Annealing, TimeBudget
-
-LOG_INTERVAL = 100
-"""Batches a row of progress.jsonl where log_interval is not given, as ESPnet's own lines."""
-
-
-@dataclass
-class HybridTrainerOptions(TrainerOptions):
-    max_hours: float | None
-    anneal: str | None
-    warmup_share: float
-    ema_decay: float | None
-    ema_share: float | None
-    save_steps: int
-    save_minutes: float
-    nan_patience: int
-    validate_start: bool
-    profile: int | None
-
-    average = None
-    """The WeightAverage of the run; no option, so without a type."""
-    budget = None
-    """Its TimeBudget."""
-    annealing = None
-    """Its Annealing."""
-    measured = None
-    """Its Profile."""
-
-
-def latest_of(device: torch.device) -> Callable[[float], float]:
-    """The largest of all processes' values, for processes that train together."""
-
-    def share(value: float) -> float:
-        shared = torch.tensor(value, dtype=torch.float64, device=device)
-        torch.distributed.all_reduce(shared, torch.distributed.ReduceOp.MAX)
-        return shared.item()
-
-    return share
-
-
-def options_are_distributed(distributed_option) -> bool:
-    """Whether several processes train together."""
-    return distributed_option is not None and distributed_option.distributed
-
-
-def as_list(keep: int | list[int]) -> list[int]:
-    """ESPnet's keep_nbest_models, which may be one number."""
-    return [keep] if isinstance(keep, int) else keep
-
-
-def device_of(model: torch.nn.Module) -> torch.device:
-    """Where a model's parameters are."""
-    return next(model.parameters()).device
-
-
-def unwrapped(model: torch.nn.Module) -> torch.nn.Module:
-    """The model within the wrapper of distributed training."""
-    parallel = (torch.nn.parallel.DistributedDataParallel, torch.nn.DataParallel)
-    return model.module if isinstance(model, parallel) else model
+from espnet_hybridse.training.trainer_options import (
+    HybridTrainerOptions,
+    as_list,
+    device_of,
+    latest_of,
+    options_are_distributed,
+    step_options,
+    unwrapped,
+)
 
 
 class HybridTrainer(Trainer):
@@ -332,16 +282,3 @@ class HybridTrainer(Trainer):
             options.budget.tick()
             if not distributed_option.dist_rank:
                 options.budget.keep(took)
-
-
-def step_options(model: torch.nn.Module, options, distributed: bool) -> StepOptions:
-    """What a step has to know of the training's options."""
-    return StepOptions(
-        device=device_of(model),
-        accum_grad=options.accum_grad,
-        grad_clip=options.grad_clip,
-        grad_clip_type=options.grad_clip_type,
-        log_interval=options.log_interval or LOG_INTERVAL,
-        amp=options.use_amp,
-        world_size=torch.distributed.get_world_size() if distributed else 1,
-    )

@@ -194,6 +194,29 @@ def test_learning_the_tokens_of_one_utterance(make):
     assert others["free_running_accuracy"] > 0.95
 
 
+def test_validation_hears_its_input_once(make):
+    """Gold history and own tokens from one pass of the encoder, each as it is alone."""
+    model = make().eval()
+    x = spectrum(noise(2, 0.4, 16000), 16000)
+    ilens, tokens = torch.tensor([21, 15]), torch.randint(0, 20, (2, 20))
+    given = {"tokens": tokens, "tokens_lengths": torch.tensor([20, 14])}
+    calls = []
+    model.semantic.encoder.register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        [free], _, others = model(x, ilens, {**given, "free_running": True})
+        heard = len(calls)
+        _, _, gold = model(x, ilens, given)
+        [alone], _, decoded = model(x, ilens, {})
+    assert heard * 2 == len(calls) - heard, "as often as in each of the two that follow"
+    torch.testing.assert_close(free, alone)
+    torch.testing.assert_close(others["token_logits"], gold["token_logits"])
+    assert torch.equal(others["decoded_tokens"], decoded["decoded_tokens"])
+    assert others["token_accuracy"] == gold["token_accuracy"]
+    hits = others["decoded_tokens"] == tokens
+    right = hits[0].sum() + hits[1, :14].sum()
+    assert float(others["free_running_accuracy"]) == pytest.approx(float(right) / 34)
+
+
 def test_free_running_training_keeps_gold_targets(make):
     model = make(free_running_prob=1.0).train()
     x = spectrum(noise(1, 0.3, 16000), 16000)
