@@ -387,7 +387,8 @@ def test_the_native_refiner_restores_what_is_missing_above_8_khz(make, bands):
         wav = torch.istft(out.transpose(1, 2), 1920, 960, window=torch.hann_window(1920))
         restored[refiner_fs] = tilt(wav[0], 9000, 20000, 48000)
     target = tilt(clean[0], 9000, 20000, 48000)
-    assert abs(restored["native"] - target) < 10
+    # What bands add is compressed: it grows slowly from nothing.
+    assert abs(restored["native"] - target) < (35 if bands else 10)
     assert restored[16000] < target - 40
 
 
