@@ -7,7 +7,7 @@ import soundfile
 import soxr
 
 from espnet_hybridse.fileio.decode import read_samples
-from espnet_hybridse.fileio.formats import BadAudio
+from espnet_hybridse.fileio.formats import UNBOUNDED, BadAudio
 from espnet_hybridse.fileio.lists import atomic_path
 
 RATES = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -15,6 +15,7 @@ RATES = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 MIN_SECONDS = 0.1
 SILENCE_PEAK = 1e-5
+PCM_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 
 
 def check_rate(fs: int) -> int:
@@ -72,6 +73,24 @@ def fit_length(wav: np.ndarray, length: int) -> np.ndarray:
     return wav[:length] if wav.size >= length else np.pad(wav, (0, length - wav.size))
 
 
+def as_stored(wav: np.ndarray, subtype: str) -> np.ndarray:
+    """Samples as libsndfile shall get them, peaks clipped where the subtype has no more.
+
+    Whole numbers of plain PCM: libsndfile's own conversion multiplies by a number of its own, so
+    that samples which were read and written again would change.
+    """
+    if subtype in UNBOUNDED:
+        return wav
+    bits = PCM_BITS.get(subtype)
+    if bits is None:
+        return np.clip(wav, -1.0, 1.0)
+    # Into the upper bits of the type that is handed over; float32 holds 24 of them.
+    kind = np.int16 if bits <= 16 else np.int32
+    scale = 2.0 ** (bits - 1)
+    whole = np.rint(wav * (np.float32(scale) if bits <= 24 else scale)).clip(-scale, scale - 1)
+    return whole.astype(kind) << (8 * kind().itemsize - bits)
+
+
 def write_audio(
     path: str | Path,
     wav: np.ndarray,
@@ -79,13 +98,11 @@ def write_audio(
     subtype: str = "PCM_16",
     container: str | None = None,
 ) -> None:
-    """Write (T,) or (T, C) atomically, peaks clipped at 1.
+    """Write (T,) or (T, C) atomically, peaks clipped where the subtype has no more.
 
     The container follows the suffix unless libsndfile's name of it is given.
     """
-    wav = np.clip(wav, -1.0, 1.0)
-    if subtype == "PCM_16":  # libsndfile's own conversion is slower, and for WAV rounds down
-        wav = np.minimum(np.rint(wav * np.float32(32768)), 32767).astype(np.int16)
+    wav = as_stored(wav, subtype)
     # To an open file: libsndfile would wait for the disk at the end of each one that it opened.
     with atomic_path(path) as tmp, open(tmp, "wb+") as handle:
         soundfile.write(handle, wav, fs, subtype=subtype, format=container)

@@ -89,6 +89,20 @@ def test_a_result_is_brought_to_a_loudness(tmp_path):
             Output(**bad)
 
 
+@pytest.mark.parametrize("suffix, subtype", [
+    (".wav", "PCM_16"), (".wav", "PCM_24"), (".wav", "PCM_U8"), (".wav", "FLOAT"),
+    (".flac", "PCM_16"), (".flac", "PCM_24"), (".aiff", "PCM_S8"), (".wav", "ULAW"),
+])  # fmt: skip
+def test_what_is_left_alone_keeps_every_bit(tmp_path, suffix, subtype):
+    wav = np.random.default_rng(0).uniform(-1, 1, 5000)
+    enhanced(tmp_path, wav, 16000, factor=1, suffix=suffix, source_subtype=subtype)
+    before, after = (
+        soundfile.read(path)[0]
+        for path in (f"{tmp_path}/in{suffix}", f"{tmp_path}/out/out{suffix}")
+    )
+    np.testing.assert_array_equal(before, after)
+
+
 def test_peaks_are_counted_or_the_file_is_turned_down(tmp_path):
     wav = sine(1, 16000, -6)
     done, row = enhanced(tmp_path, wav, 16000, factor=4)

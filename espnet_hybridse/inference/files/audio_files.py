@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from espnet_hybridse.fileio.audio import as_stored
 from espnet_hybridse.fileio.disk import no_room
 from espnet_hybridse.fileio.formats import (
     CONTAINERS,
@@ -102,9 +103,8 @@ class Writer:
             raise BadAudio(f"the model gave NaN or Inf at {seconds:.2f} s")
         if not self.unbounded:
             self.clipped += int((np.abs(block) > 1.0).sum())
-            block = np.clip(block, -1.0, 1.0)
         try:
-            self.file.write(block.T)
+            self.file.write(as_stored(block.T, self.file.subtype))
         except (soundfile.SoundFileError, OSError, RuntimeError, AssertionError) as error:
             raise output_failed(self.path, error) from error
         self.frames += block.shape[1]

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from espnet_hybridse.fileio.audio import as_stored
 from espnet_hybridse.fileio.decode import MAX_CHANNELS, MAX_FS, MIN_FS, PLACEHOLDER
 from espnet_hybridse.fileio.ffmpeg import FfmpegDecoder
 from espnet_hybridse.fileio.formats import AudioInfo, BadAudio, keeps_length
@@ -280,7 +281,7 @@ def send(
         for block in blocks:
             if not np.isfinite(block).all():
                 raise BadAudio(f"the model gave NaN or Inf at {written / info.fs:.2f} s")
-            sound.write(np.clip(block.T, -1.0, 1.0) if "PCM" in subtype else block.T)
+            sound.write(as_stored(block.T, subtype))
             sound.flush()
             written += block.shape[1]
     file.finish()
