@@ -100,7 +100,8 @@ def test_silence_and_a_moment_of_sound_keep_a_set_complete(models, tmp_path, cap
     for uid, wav in wavs.items():
         out, fs = soundfile.read(done[uid])
         assert (fs, out.size) == (16000, wav.size)
-        assert bool(out.any()) == (uid in "ac")
+        # libsndfile rounds down: what is next to nothing is a step below zero here and there.
+        assert (np.abs(out).max() > 1e-4) == (uid in "ac")
     facts = [f"{name}=1" for name in ("team", "training_data", "parameters_in_millions", "contact")]
     zipped = tmp_path / "out.zip"
     arguments = ["submit", str(zipped), "--noisy", str(noisy)]
