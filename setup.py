@@ -78,7 +78,7 @@ EXTRAS = {
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"],
     "test": ["pytest", "distributed>=2024.8", "dask-jobqueue>=0.8.5"],
 }
-EXTRAS["dev"] = EXTRAS["test"] + ["ruff"]
+EXTRAS["dev"] = EXTRAS["test"] + ["ruff", "mypy", "types-PyYAML", "types-tqdm"]
 EXTRAS["all"] = [
     line for name in ("scoring", "official", "offline", "recipe", "tags") for line in EXTRAS[name]
 ]

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from espnet_hybridse.fileio.formats import WRITTEN_SUFFIXES
 from espnet_hybridse.fusion.safety import FALLBACKS
@@ -160,7 +161,7 @@ def loudness(text: str) -> float | str:
         raise argparse.ArgumentTypeError(f"{text!r}: expected LUFS, such as -23, or keep") from None
 
 
-def options_of(args: argparse.Namespace) -> dict[str, object]:
+def options_of(args: argparse.Namespace) -> dict[str, Any]:
     """What the command line says about :class:`Enhancer`."""
     names = (
         "device",
@@ -175,6 +176,6 @@ def options_of(args: argparse.Namespace) -> dict[str, object]:
         "shared_mask",
         "cpu_fallback",
     )
-    options: dict[str, object] = {name: getattr(args, name) for name in names}
+    options: dict[str, Any] = {name: getattr(args, name) for name in names}
     seconds = {f"{name}_s": getattr(args, name) for name in ("segment", "overlap", "lookahead")}
     return {**options, **seconds}

@@ -108,6 +108,7 @@ def trained_on(args: argparse.Namespace) -> list[str]:
 
 def check_together(args: argparse.Namespace) -> None:
     """Raise ValueError for options that would be ignored, and for what would fail at the end."""
+    ignored: tuple[str, ...]
     if args.rank:
         what = "--rank ranks what was scored"
         ignored = ("table", "peer", "ref", "inf", "out", "model", "meta", "worst", "results")

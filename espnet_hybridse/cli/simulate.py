@@ -92,15 +92,15 @@ def run(args: argparse.Namespace) -> int:
     sources = Sources.from_folder(args.sources)
     if args.lists_only:
         pool = scan_speech(sources, load_config(args.config))
-        count, bad = write_dry_lists(sources, pool, args.out)
-        print(f"{args.out}: lists of {count} utterances, {bad} quarantined")
+        count, left_out = write_dry_lists(sources, pool, args.out)
+        print(f"{args.out}: lists of {count} utterances, {left_out} quarantined")
         return 0
     if args.meta:
         origin = Origin.given(args.sources, args.format, args.meta)
     else:
         config = apply_options(load_config(args.config), args)
         origin = Origin.drawn(args.sources, args.format, args.num, args.seed, config)
-    bad = []
+    bad: list[tuple[str, str, str]] = []
     if not (args.split and _parameters_are_there(args.out, origin)):
         if args.meta:
             samples = place_audio(args.meta, Path(args.out), f".{args.format}")

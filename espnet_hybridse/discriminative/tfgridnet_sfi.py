@@ -1,6 +1,7 @@
 """The discriminative branch: TF-GridNet on a sampling-frequency-independent STFT."""
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
@@ -83,7 +84,7 @@ class TFGridNetSFI(TFGridNetV3):
         self.activation_checkpointing, self.amp_dtype = activation_checkpointing, amp_dtype
 
         # The kernel covers one neighbour on either side of the bins it merges.
-        frame = {"stride": (1, freq_stride), "padding": (1, 1)}
+        frame: dict[str, Any] = {"stride": (1, freq_stride), "padding": (1, 1)}
         kernel = (3, freq_stride + 2)
         self.conv = nn.Sequential(
             nn.Conv2d(2, emb_dim, kernel, **frame), nn.GroupNorm(1, emb_dim, eps=eps)
@@ -104,8 +105,8 @@ class TFGridNetSFI(TFGridNetV3):
         self.freq_stride = freq_stride
         self.deconv = nn.ConvTranspose2d(emb_dim, n_srcs * self.parts, kernel, **frame)
         if output == "residual":
-            nn.init.zeros_(self.deconv.weight)
-            nn.init.zeros_(self.deconv.bias)
+            for parameter in self.deconv.parameters():
+                nn.init.zeros_(parameter)
 
     lengths_on_cpu = True
 
@@ -131,10 +132,10 @@ class TFGridNetSFI(TFGridNetV3):
 
     def _enhance(self, spectrum: torch.Tensor) -> torch.Tensor:
         """(B, T, F) complex -> (B, T, n_srcs, F) complex; every frame valid."""
-        level = 1.0
+        level: torch.Tensor | float = 1.0
         if self.rms_norm:
-            spectrum, level = rms_normalise(spectrum)
-            level = level[..., None]
+            spectrum, rms = rms_normalise(spectrum)
+            level = rms[..., None]
         if self.compression != 1.0:
             spectrum = compress(spectrum, self.compression)
         bins = spectrum.shape[-1]

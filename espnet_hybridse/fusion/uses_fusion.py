@@ -2,6 +2,7 @@
 
 import logging
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
@@ -30,7 +31,7 @@ from espnet_hybridse.nn.spectrum import (
     stft,
 )
 
-INPUTS = ("disc", "gen", "noisy")
+INPUTS: tuple[str, ...] = ("disc", "gen", "noisy")
 
 
 class USESFusion(TFGridNetV3):
@@ -60,24 +61,24 @@ class USESFusion(TFGridNetV3):
     ):
         nn.Module.__init__(self)
         loaders = {"disc": as_loader(systems.disc), "gen": as_loader(systems.gen)}
-        self.branches = {
-            name: JointBranch(loader) if name in systems.unfreeze else FrozenBranch(loader)
+        joint = {
+            name: JointBranch(loader)
             for name, loader in loaders.items()
+            if loader is not None and name in systems.unfreeze
         }
-        self.joint = nn.ModuleDict({name: self.branches[name] for name in systems.unfreeze})
+        self.branches: dict[str, JointBranch | FrozenBranch] = {
+            name: joint.get(name) or FrozenBranch(loader) for name, loader in loaders.items()
+        }
+        self.joint = nn.ModuleDict(joint)
         self.set_safety(safety.safety, safety.safety_to)
         self.third = FrozenBranch(as_loader(systems.third))
-        self.inputs = INPUTS if network.use_noisy else INPUTS[:2]
+        self.inputs: tuple[str, ...] = INPUTS if network.use_noisy else INPUTS[:2]
         self.inputs += ("third",) if systems.third is not None else ()
         self.gen_fs, self.amp_dtype, self.warned = systems.band_fs, network.amp_dtype, False
-        channels, freq_stride, bands = network.channels, network.freq_stride, network.bands
-        kernel, padding = (3, 2 * freq_stride), (1, freq_stride // 2)
-        merged = Bands() if bands else None
-        self.encoder = (
-            BandEncoder(channels, merged)
-            if bands
-            else nn.Conv2d(3, channels, kernel, (1, freq_stride), padding)
-        )
+        channels = network.channels
+        self.encoder, self.decoder, last = self._ends(network)
+        nn.init.zeros_(last.weight)
+        nn.init.ones_(last.bias)
         embeddings = max(len(INPUTS), len(self.inputs))
         self.embedding = nn.Parameter(0.1 * torch.randn(embeddings, channels, 1, 1))
         self.transform = nn.Sequential(nn.PReLU(), nn.Conv2d(channels, channels, 1), nn.PReLU())
@@ -87,14 +88,21 @@ class USESFusion(TFGridNetV3):
             )
             for _ in range(network.n_blocks)
         )
-        self.decoder = (
-            BandDecoder(channels, len(self.inputs), merged)
-            if bands
-            else nn.ConvTranspose2d(channels, 1, kernel, (1, freq_stride), padding)
-        )
-        last = self.decoder.out if bands else self.decoder
-        nn.init.zeros_(last.weight)
-        nn.init.ones_(last.bias)
+
+    def _ends(self, network: NetworkOptions) -> tuple[nn.Module, nn.Module, Any]:
+        """Return what merges bins, what spreads them again, and the layer that gives the mask."""
+        if network.bands:
+            merged = Bands()
+            spread = BandDecoder(network.channels, len(self.inputs), merged)
+            return BandEncoder(network.channels, merged), spread, spread.out
+        stride = network.freq_stride
+        sizes: dict[str, Any] = {
+            "kernel_size": (3, 2 * stride),
+            "stride": (1, stride),
+            "padding": (1, stride // 2),
+        }
+        last = nn.ConvTranspose2d(network.channels, 1, **sizes)
+        return nn.Conv2d(3, network.channels, **sizes), last, last
 
     lengths_on_cpu = True
 

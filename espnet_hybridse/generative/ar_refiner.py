@@ -17,7 +17,7 @@ from espnet_hybridse.generative.options import (
 )
 from espnet_hybridse.generative.sampling import Sampling
 from espnet_hybridse.generative.speech_prefix import SpeechPrefix
-from espnet_hybridse.generative.token_lm import gold_tokens
+from espnet_hybridse.generative.token_lm import TokenLM, gold_tokens
 from espnet_hybridse.nn.batching import on_device, valid_mask
 from espnet_hybridse.nn.flat_options import flat_options
 from espnet_hybridse.nn.spectrum import WINDOW_MS, change_rate, rate_of
@@ -70,6 +70,8 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
         self.refiner = refiner.build(lm.lm_dim)
 
     lengths_on_cpu = True
+    window: Tensor
+    step_weights: StepWeights | None
 
     @property
     def num_spk(self) -> int:
@@ -119,19 +121,22 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
 
     def _states(self, x16: Tensor, nlens: Tensor, additional: dict) -> tuple[Tensor, OrderedDict]:
         """Conditioning (B, N, H) of the refiner and what training and logs need."""
-        others = OrderedDict()
+        others: OrderedDict = OrderedDict()
         prefix = self._prefix(x16, nlens, self.training or "tokens" in additional)
         if self.lm is None:
             return self._noisy(prefix), others
-        history = targets = gold_tokens(additional, nlens)
-        decoded = self._decode(prefix, nlens) if self._decodes(targets, additional) else None
+        targets = gold_tokens(additional, nlens)
+        decoded = (
+            self._decode(self.lm, prefix, nlens) if self._decodes(targets, additional) else None
+        )
         if decoded is not None:
             others["decoded_tokens"] = decoded.tokens
             if targets is None and not self.training:
                 return decoded.states, others
-        free = decoded is not None and not self.training
-        if self.training and decoded is not None:
+        history = targets
+        if decoded is not None and (self.training or targets is None):
             history = decoded.tokens
+        assert history is not None, "there are tokens, or they were decoded"
         if self.training and self.noise.history_noise:
             random = torch.randint_like(history, self.lm.vocab_size)
             chosen = torch.rand(history.shape, device=history.device) < self.noise.history_noise
@@ -143,22 +148,24 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
             own_history = decoded is not None and self.training
             name = "free_running_accuracy" if own_history else "token_accuracy"
             others[name] = _accuracy(logits.argmax(-1), targets, nlens)
-            if free:
+        if decoded is not None and not self.training:
+            if targets is not None:
                 others["free_running_accuracy"] = _accuracy(decoded.tokens, targets, nlens)
-        return (decoded.states if free else self._noisy(states)), others
+            return decoded.states, others
+        return self._noisy(states), others
 
-    def _decode(self, prefix: Tensor, nlens: Tensor) -> Decoded:
+    def _decode(self, lm: TokenLM, prefix: Tensor, nlens: Tensor) -> Decoded:
         steps = prefix.size(1)
         if self.training:
             # No CUDA graph: the weights change every time, and recording one would clash with the
             # loader's thread that copies to the GPU. No dropout: inference has none either.
-            self.lm.eval()
-            decoded = decode(self.lm, prefix, nlens, steps, self.sampling, graph=False)
-            self.lm.train()
+            lm.eval()
+            decoded = decode(lm, prefix, nlens, steps, self.sampling, graph=False)
+            lm.train()
             return decoded
-        if self.step_weights is None or not self.step_weights.fits(self.lm):
-            self.step_weights = StepWeights(self.lm, self.decode_dtype)
-        return decode(self.lm, prefix, nlens, steps, self.sampling, self.step_weights)
+        if self.step_weights is None or not self.step_weights.fits(lm):
+            self.step_weights = StepWeights(lm, self.decode_dtype)
+        return decode(lm, prefix, nlens, steps, self.sampling, self.step_weights)
 
     def decode_in(self, dtype: str) -> None:
         """Decode in this type from now on; ValueError unless it is one of DTYPES."""

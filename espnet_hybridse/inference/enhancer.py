@@ -22,6 +22,7 @@ from espnet_hybridse.inference.stream import (
     exact_length,
     resample_blocks,
 )
+from espnet_hybridse.model.build import SpeechModel
 from espnet_hybridse.model.files import ModelFiles
 from espnet_hybridse.model.find import find_model
 from espnet_hybridse.model.loading import LoadedModel, load_model
@@ -89,7 +90,7 @@ class Enhancer:
         return self.network.loaded
 
     @property
-    def model(self) -> torch.nn.Module:
+    def model(self) -> SpeechModel:
         """The ESPnet model."""
         return self.network.model
 
@@ -132,13 +133,13 @@ class Enhancer:
             shares: of the enhanced signal in each; None leaves that to the gate.
         """
         size = round(self.segment_s * fs)
-        short = [
-            index
+        short = {
+            index: checked(wav)
             for index, wav in enumerate(wavs)
             if isinstance(wav, np.ndarray) and wav.ndim == 1 and 0 < wav.size <= size
-        ]
-        together = short if fs in RATES else []
-        rows = [checked(wavs[index]) for index in together]
+        }
+        together = list(short) if fs in RATES else []
+        rows = [short[index] for index in together]
         given = [None if shares is None else shares[index] for index in together]
         taken = [self._share(row, fs, share) for row, share in zip(rows, given, strict=True)]
         care = [Conditioning(fs, self.options.gate != "off") for _ in rows]
@@ -272,7 +273,7 @@ class Enhancer:
         care = Conditioning(fs, self.options.gate != "off")
         heard, gain = care.before(rows)
         with self.network.lock:
-            padded, lengths = self.network.padded(heard, fs)
+            padded, lengths = self.network.padded([*heard], fs)
             spectrum, _ = self.model.encoder(padded, lengths, fs=fs)
             parts = separator.parts(spectrum)
             mask = parts.pop("mask")[0].cpu().numpy()
@@ -283,7 +284,7 @@ class Enhancer:
             "mask": mask[: -(-wav.size * 100 // fs) + 1],
         }
 
-    def _hybrid(self, what: str) -> torch.nn.Module:
+    def _hybrid(self, what: str) -> Any:
         if not hasattr(self.model.separator, "set_safety"):
             raise ValueError(f"{what}: this model ({self.loaded.branch}) is no hybrid")
         return self.model.separator

@@ -16,7 +16,12 @@ from espnet_hybridse.nn.spectrum import WINDOW_MS, n_fft
 
 LM_FS = 16000
 BATCH = 8
-FULL = ("can't allocate memory", "not enough memory", "unable to allocate", "out of memory")
+FULL: tuple[str, ...] = (
+    "can't allocate memory",
+    "not enough memory",
+    "unable to allocate",
+    "out of memory",
+)
 FULL += ("alloc_failed", "memoryallocation")
 """Of torch, numpy, CUDA, cuBLAS and cuDNN, in lower case: memory ran out, the device is well."""
 DEVICE_LOST = ("CUDA error", "cuDNN error", "CUBLAS_STATUS", "no CUDA-capable device")
@@ -84,18 +89,16 @@ class Network:
         Raises:
             MemoryError: not even one row fits into memory.
         """
-        done: list[np.ndarray | None] = [None if row.any() else row.copy() for row in rows]
+        done = {index: row.copy() for index, row in enumerate(rows) if not row.any()}
         # Neighbours of like length waste the least padding.
-        order = sorted(
-            (index for index, row in enumerate(done) if row is None), key=lambda i: rows[i].size
-        )
+        order = sorted(set(range(len(rows))) - done.keys(), key=lambda i: rows[i].size)
         while order:
             part = order[: self._at_once(fs)]
             enhanced = self._with_less([rows[index] for index in part], fs)
             for index, row in zip(part, enhanced, strict=True):
                 done[index] = row
             order = order[len(part) :]
-        return done
+        return [done[index] for index in range(len(rows))]
 
     def _at_once(self, fs: int) -> int:
         """Rows to run together, where it was left to us: on a CPU fewer of a high rate.
@@ -133,10 +136,15 @@ class Network:
                 f"one piece of {seconds:.1f} s at {fs} Hz does not fit into memory; take a shorter "
                 f"--segment{device} ({message})"
             )
+        loader = self.loaded.loader
+        if loader is None:
+            raise RuntimeError(
+                f"{self.device} fails, and the model is no file to read anew ({message})"
+            )
         logging.warning("%s fails: the CPU takes over from here (%s)", self.device, message)
         with self.lock:
             if self.device.type != "cpu":
-                self._place(self.loaded.loader(), "cpu")
+                self._place(loader(), "cpu")
         return self._with_less(rows, fs)
 
     def _forward(self, rows: list[np.ndarray], fs: int) -> Iterator[np.ndarray]:

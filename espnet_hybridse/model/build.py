@@ -8,6 +8,7 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ def espnet_class(kind: str, name: str) -> type:
         module = _module(f"espnet2.enh.{kind}.{name}_{kind}")
         for found in vars(module).values() if module else ():
             # The module also holds what it imports: espnet2.layers.stft.Stft is no encoder.
-            own = isinstance(found, type) and found.__module__ == module.__name__
+            own = isinstance(found, type) and module and found.__module__ == module.__name__
             if own and found.__name__.lower() in (name, name + kind):
                 return found
     from espnet2.tasks import enh
@@ -88,13 +89,22 @@ def own_rate(config: Mapping, encoder: nn.Module, separator: nn.Module) -> int |
     return getattr(encoder, "default_fs", None)
 
 
+class HasParts(Protocol):
+    """A model with an encoder, a separator and a decoder of its own rate, see :func:`own_rate`."""
+
+    encoder: Any
+    separator: Any
+    decoder: Any
+    own_fs: int | None
+
+
 def enhanced(
-    model: nn.Module, wave: Tensor, lengths: Tensor, additional: dict | None, fs: int | None
+    model: HasParts, wave: Tensor, lengths: Tensor, additional: dict | None, fs: int | None
 ) -> tuple[list[Tensor], Tensor, list[Tensor], dict]:
     """Run the parts of a model one after the other, at its own rate if it has one.
 
     Args:
-        model: has `encoder`, `separator`, `decoder` and `own_fs`, see :func:`own_rate`.
+        model: its parts.
         wave: (B, T) at `fs` Hz.
         lengths: (B,) samples, on any device.
         additional: for the separator.
@@ -103,11 +113,11 @@ def enhanced(
     Returns:
         [(B, T)] enhanced, its input and output spectra, and what else the separator gives.
     """
-    if None not in (fs, model.own_fs) and fs != model.own_fs:
-        inside = -(-lengths * model.own_fs // fs)
-        moved = resampled(wave, fs, model.own_fs)
-        waves, *more = enhanced(model, moved, inside, additional, model.own_fs)
-        return [resampled(part, model.own_fs, fs)[:, : wave.shape[1]] for part in waves], *more
+    own_fs = model.own_fs
+    if fs is not None and own_fs is not None and fs != own_fs:
+        moved, inside = resampled(wave, fs, own_fs), -(-lengths * own_fs // fs)
+        done = enhanced(model, moved, inside, additional, own_fs)
+        return [resampled(part, own_fs, fs)[:, : wave.shape[1]] for part in done[0]], *done[1:]
     if not getattr(model.encoder, "lengths_on_cpu", False):
         lengths = lengths.to(wave.device)
     mixed, frames = model.encoder(wave, lengths, fs=fs)
@@ -146,6 +156,11 @@ class SpeechModel(nn.Module):
             trained with ESPnet's `normalize_variance` expect.
     """
 
+    # Of classes that are not known here: torch's modules of any kind.
+    encoder: Any
+    separator: Any
+    decoder: Any
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -179,8 +194,8 @@ class SpeechModel(nn.Module):
         if not self.normalise:
             return enhanced(self, speech_mix, speech_lengths, additional, fs)
         level = deviation(speech_mix, speech_lengths)
-        waves, *more = enhanced(self, speech_mix / level, speech_lengths, additional, fs)
-        return [wave * level for wave in waves], *more
+        done = enhanced(self, speech_mix / level, speech_lengths, additional, fs)
+        return [wave * level for wave in done[0]], *done[1:]
 
 
 def deviation(wave: Tensor, lengths: Tensor) -> Tensor:

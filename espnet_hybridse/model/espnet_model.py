@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from espnet2.enh.espnet_model import ESPnetEnhancementModel
@@ -48,7 +49,7 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
         self,
         speech_mix: torch.Tensor,
         speech_mix_lengths: Lengths | None = None,
-        **kwargs: torch.Tensor | Lengths,
+        **kwargs: Any,
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor], torch.Tensor]:
         """Loss of one batch of one rate.
 
@@ -71,7 +72,7 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
             if isinstance(wrapper.criterion, BatchInfo):
                 wrapper.criterion.set_batch(fs, lengths, speech_mix)
 
-        additional = {name: kwargs[name] for name in EXTRA_STREAMS if name in kwargs}
+        additional: dict = {name: kwargs[name] for name in EXTRA_STREAMS if name in kwargs}
         if "tokens_lengths" in additional:
             additional["tokens_lengths"] = on_cpu(additional["tokens_lengths"])
         # Validation hears what inference gives, the model's own tokens; its NLL and token accuracy

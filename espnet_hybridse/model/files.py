@@ -117,7 +117,7 @@ class ModelFiles:
         """
         self.complete()
         return [
-            self.weights,
+            *([] if self.weights is None else [self.weights]),
             *(file for part in self.parts.values() for file in part.all_weights()),
         ]
 

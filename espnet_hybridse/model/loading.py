@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from espnet_hybridse.model.branch import branch_of
-from espnet_hybridse.model.build import FindClass, build_model, espnet_class
+from espnet_hybridse.model.build import FindClass, SpeechModel, build_model, espnet_class
 from espnet_hybridse.model.files import ModelFiles, check_hashes, own_file
 from espnet_hybridse.model.published import SUFFIX, published_weights
 
@@ -19,7 +19,7 @@ class LoadedModel:
     `loader` is None of a model that was built in memory.
     """
 
-    model: nn.Module
+    model: SpeechModel
     config: dict
     loader: "ModelLoader | None" = None
 
@@ -92,7 +92,7 @@ def fill(model: nn.Module, files: ModelFiles) -> None:
     Raises:
         ValueError: they are not those of this model, or the file holds none.
     """
-    state = read_weights(files.weights)
+    state = read_weights(files.complete().all_weights()[0])
     missing, extra = model.load_state_dict(state, strict=False)
     if missing or extra:
         raise ValueError(

@@ -44,11 +44,11 @@ class QualityTraining:
         valid: Rated,
         max_hours: float | None = None,
         seed: int = 0,
-        device: torch.device | None = None,
+        device: torch.device | str = "cpu",
     ):
         self.config, self.exp, self.train, self.valid = config, exp, train, valid
         self.max_s, self.seed = (max_hours or math.inf) * 3600, seed
-        self.device = device or torch.device("cpu")
+        self.device = torch.device(device)
         torch.manual_seed(seed)
         self.network = config.build().to(self.device)
         self.optim = torch.optim.AdamW(
