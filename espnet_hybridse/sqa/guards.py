@@ -20,24 +20,25 @@ TAPS = 65
 TINY = 1e-20
 
 
-def disturb(wavs: Tensor, groups: int) -> Tensor:
-    """Random gain, shift, low-pass and faint noise, the same for each of `groups` equal parts.
+def disturb(wavs: Tensor, groups: int, samples: int) -> Tensor:
+    """Random part, gain, low-pass and faint noise, the same for each of `groups` equal parts.
 
     The gain (within 6 dB), the low-pass (none to 4 kHz) and the noise (40 dB below the row) are
-    drawn for each utterance, the shift (up to 10 ms) for the batch.
+    drawn for each utterance, the part for the batch: a shift of up to 10 ms at least.
 
     Args:
         wavs: (groups * B, T) at 16 kHz, such as B clean rows and then their B estimates.
+        samples: of the part; what is shorter is heard whole, but for the shift.
 
     Returns:
-        (groups * B, T - shift). The gradient reaches `wavs`.
+        (groups * B, T'). The gradient reaches `wavs`.
     """
-    rows = wavs.shape[0] // groups
-    shift = int(torch.randint(min(SHIFT, wavs.shape[1] // 2) + 1, ()))
+    rows, total = wavs.shape[0] // groups, wavs.shape[1]
+    start = int(torch.randint(max(total - samples, min(SHIFT, total // 2)) + 1, ()))
     draw = torch.rand(2, rows, 1, device=wavs.device, dtype=wavs.dtype)
     gain = 10 ** (GAIN_DB * (2 * draw[0] - 1) / 20)
     kernels = low_pass(CUT_HZ[0] + (CUT_HZ[1] - CUT_HZ[0]) * draw[1]).repeat(groups, 1)
-    wavs = gain.repeat(groups, 1) * wavs[:, shift:]
+    wavs = gain.repeat(groups, 1) * wavs[:, start : start + samples]
     wavs = torch.nn.functional.conv1d(
         wavs[None], kernels[:, None], padding=TAPS // 2, groups=len(wavs)
     )[0]

@@ -37,9 +37,10 @@ class SQALoss(TimeDomainLoss, BatchInfo):
     - `dnsmos`: DNSMOS P.835 and DNSMOS Pro, which need no download. They are small, and easily
       fooled where the estimate is free; use them for the fusion, whose bounded mask between two
       branches leaves little room, and beside signal terms. Guards are on: the loss is what a score
-      lacks to that of the clean reference (no reward beyond it), both heard after the same random
-      gain, shift, low-pass and noise in training, and the gradient at the waveform stays below
-      `max_share` of that of the other terms. Judge by metrics that are in no loss.
+      lacks to that of the clean reference (no reward beyond it), both heard in the same random
+      part and after the same random gain, low-pass and noise in training, and the gradient at the
+      waveform stays below `max_share` of that of the other terms. Judge by metrics that are in no
+      loss.
 
     Without a checkpoint the loss is off: it returns zeros, and a warning in the log says so.
 
@@ -55,6 +56,8 @@ class SQALoss(TimeDomainLoss, BatchInfo):
             heavier steps.
         guarded: with the guards above; null is: of `dnsmos` only.
         max_share: of the other terms' gradient norm, where guarded.
+        hear_s: seconds of each utterance that are heard in a training step, another part each
+            time, where guarded. The cost is in proportion.
 
     Raises:
         AssetMissing: `dnsmos` without its package of weights.
@@ -69,17 +72,19 @@ class SQALoss(TimeDomainLoss, BatchInfo):
         every: int = 1,
         guarded: bool | None = None,
         max_share: float = 0.1,
+        hear_s: float = 1.5,
         name: str = "sqa",
         only_for_test: bool = False,
     ):
         super().__init__(name, only_for_test=only_for_test)
         if every < 1:
             raise ValueError(f"every={every} must be at least 1")
-        if not max_share > 0:
-            raise ValueError(f"max_share={max_share} must be above 0, such as 0.1")
+        for option, value in (("max_share", max_share), ("hear_s", hear_s)):
+            if not value > 0:
+                raise ValueError(f"{option}={value} must be above 0")
         self.every, self.steps = every, 0
         self.guarded = checkpoint == PACKAGED if guarded is None else guarded
-        self.share = GradientShare(max_share)
+        self.share, self.heard = GradientShare(max_share), round(hear_s * 16000)
         # A list hides the network from parameters(), state_dict(), train() and to().
         self._networks: list[UniVersaExt | DnsmosHeads] = []
         self._device = torch.device("cpu")
@@ -132,7 +137,7 @@ class SQALoss(TimeDomainLoss, BatchInfo):
             for length, rows in self._rows_by_length(ilens, inf.device):
                 part = both[torch.cat([rows, rows + len(ref)]), :length]
                 if disturbed:
-                    part = disturb(part, groups=2)
+                    part = disturb(part, 2, self.heard)
                 clean, mine = part.chunk(2)
                 with torch.no_grad():
                     best = network.quality(network(clean))

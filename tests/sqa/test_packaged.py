@@ -111,11 +111,13 @@ def test_padding_does_not_change_the_loss(loss, clips):
 def test_disturbance_is_of_the_stated_size():
     torch.manual_seed(0)
     wav = torch.randn(2, 16000)
-    out = disturb(torch.cat([wav, wav]), groups=2)
-    assert out.shape[1] >= 16000 - 160
+    out = disturb(torch.cat([wav, wav]), 2, 16000)
+    assert 16000 - 160 <= out.shape[1] < 16000
     torch.testing.assert_close(out[:2], out[2:], atol=1e-5, rtol=0)
     gain = out[:2].std(1) / wav.std(1)
     assert (gain > 10 ** (-6 / 20) / 2**0.5 - 0.02).all() and (gain < 10 ** (6 / 20)).all()
+    part = disturb(torch.cat([wav, wav]), 2, 4000)
+    assert part.shape == (4, 4000)
     response = torch.fft.rfft(low_pass(torch.tensor([[4000.0], [8000.0]])), 1600).abs()
     assert response[0, :350].min() > 0.95 and response[0, 450:].max() < 0.05
     assert response[1, :750].min() > 0.95
