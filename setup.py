@@ -107,7 +107,13 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["espnet_hybridse", "espnet_hybridse.*"]),
     package_data={
-        "espnet_hybridse": ["**/*.yaml", "report/*.j2", "sqa/weights/*", "inference/gate.json"]
+        "espnet_hybridse": [
+            "py.typed",
+            "**/*.yaml",
+            "report/*.j2",
+            "sqa/weights/*",
+            "inference/gate.json",
+        ]
     },
     cmdclass={"build_py": BuildWithModels},
     install_requires=CORE,
