@@ -1,9 +1,13 @@
 """The banded network: one set of weights for all rates, blind to padding, smooth along bins."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 from espnet2.enh.separator.tfgridnetv3_separator import TFGridNetV3
 
+from benchmarks.macs import count
 from espnet_hybridse.discriminative.tfgridnet_bands import TFGridNetBands, bounded, weigh
 from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.nn.spectrum import n_fft
@@ -92,6 +96,18 @@ def test_the_mask_has_no_comb():
         comb = torch.exp(2j * torch.pi * torch.arange(16) / period)
         swing = (mask[1:] - mask[:-1]) @ comb / 16
         assert swing.abs() < 0.01 * mask.abs().mean()
+
+
+def test_48_khz_costs_at_most_half_as_much_again_as_16_khz():
+    path = Path(__file__).parents[2] / "conf" / "small" / "train_disc.yaml"
+    options = yaml.safe_load(path.read_text())["separator_conf"]
+    macs = {}
+    for bins in (161, 481):
+        noisy, lengths = spectrum(1, 50, bins), torch.tensor([50])
+        network = TFGridNetBands(None, **options)
+        _, macs[bins] = count(network, lambda net, x=noisy, n=lengths: net(x, n), fake=False)
+    assert 0 < macs[481] < 1.5 * macs[161]
+    assert macs[161] / 0.5 < 0.5e9  # multiply-accumulates of a second
 
 
 def test_masks_stay_below_their_bound_and_keep_their_phase():
