@@ -50,7 +50,8 @@ class Leveller:
         count = max(wav.shape[1] // hop, 1)
         frames = np.pad(wav, ((0, 0), (0, max(hop - wav.shape[1], 0))))[:, : count * hop]
         level = 10 * np.log10(np.square(frames.reshape(len(wav), count, hop)).mean((0, 2)) + 1e-20)
-        speaking = self._speaking(wav.mean(0), voice, count)
+        loudest = wav[np.square(wav).mean(1).argmax()]
+        speaking = self._speaking(loudest, voice, count)
         followed = self._follow(level, speaking)
         gain_db = TARGET_DB - _smooth(followed, round(SMOOTH_S / HOP_S))
         places = (np.arange(count) + 0.5) * hop

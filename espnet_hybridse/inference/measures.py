@@ -36,6 +36,9 @@ FLAT = 0.999
 """Share of the peak that all samples of a flat top reach."""
 EDGE_DB = 60.0
 """The band ends where the mean spectrum falls this far below its top."""
+CANCELLED = 0.1
+"""Below this share of the channels' mean power, their average has cancelled itself."""
+ALL = -1
 FEWEST = 25
 """Frames that are heard, below which nothing is measured."""
 
@@ -112,6 +115,7 @@ class Gauge:
         flat = (self._hz > FLATNESS_HZ[0]) & (self._hz < min(FLATNESS_HZ[1], 0.45 * fs))
         self._flat = flat
         self._scale: float | None = None
+        self._channel: int | None = None
         self._rest = np.zeros(0)
         self._frames = 0
         bins = LEVELS.size - 1
@@ -133,13 +137,22 @@ class Gauge:
         """Hear a block (C, n) of finite samples."""
         self.samples += block.shape[1]
         self.peak = max(self.peak, float(np.abs(block).max(initial=0.0)))
-        wav = block.astype(np.float64).mean(0)
+        wav = self._one_channel(block.astype(np.float64))
         if self._scale is None:
             # Levels of absurd files would lie beyond the histograms.
             self._scale = max(self.peak, 1.0) if self.peak > 4.0 else 1.0
         self._rest = np.concatenate([self._rest, wav / self._scale])
         if self._rest.size > self.fs:  # many frames at once cost less
             self._measure()
+
+    def _one_channel(self, block: np.ndarray) -> np.ndarray:
+        """The channels' average; where they cancel out, that one which was loudest first."""
+        average = block.mean(0)
+        if self._channel is None and block.any():
+            powers = np.square(block).mean(1)
+            cancelled = np.square(average).mean() < CANCELLED * powers.mean()
+            self._channel = int(powers.argmax()) if cancelled else ALL
+        return average if self._channel in (None, ALL) else block[self._channel]
 
     def _measure(self) -> None:
         """Measure the whole frames of what waits."""

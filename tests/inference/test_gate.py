@@ -86,6 +86,12 @@ def test_clean_speech_is_told_from_noisy_which_takes_everything(speech):
     assert absurd.share == 1.0 and np.isfinite(list(vars(absurd.measures).values())).all()
 
 
+def test_channels_that_cancel_out_are_heard(speech):
+    gauge = Gauge(16000)
+    gauge.add(np.stack([speech, -speech]))
+    assert gauge.result() == measured(speech, 16000)
+
+
 def test_a_stream_is_judged_by_what_was_heard(speech):
     blocks = [speech[None, :32000], with_noise(speech, 0)[None], with_noise(speech, 0)[None]]
     gate = RunningGate(blocks, 16000, None)
