@@ -17,7 +17,6 @@ from benchmarks.command import (
     Report,
     add_common,
     configs,
-    preset_config,
     run_script,
     separator_conf,
 )
@@ -25,18 +24,19 @@ from benchmarks.measure import Call, measure
 from benchmarks.memory import MemoryProbe
 from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.fusion.uses_fusion import USESFusion
-from espnet_hybridse.sqa.config import SQAConfig
+from espnet_hybridse.sqa.backends import PACKAGED
 from espnet_hybridse.sqa.loss import WEIGHTS
 from espnet_hybridse.sqa.network import UniVersaExt
 from espnet_hybridse.training.config import read_yaml
 
 SYSTEMS = {
     "off": "without SQA",
-    "small": "with SQA, network of hybridse train-sqa",
+    "dnsmos": "with SQA, DNSMOS and DNSMOS Pro",
+    "dnsmos_8": "the same in every eighth step",
     "published": "with SQA, network of the published size",
     "published_4": "the same in every fourth step",
 }
-EVERY = {"published_4": 4}
+EVERY = {"dnsmos_8": 8, "published_4": 4}
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,10 @@ class FusionSettings:
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a fusion's training config and the quality network of its SQA term."""
+    """One row: a fusion's training config and its SQA term's system."""
 
     config: Mapping[str, Any]
-    network: Mapping[str, Any] | None
-    every: int
+    system: str
     settings: FusionSettings
 
 
@@ -83,10 +82,10 @@ class Step:
     """Forward and backward passes of `every` training steps through the real ESPnet model."""
 
     def __init__(self, case: Case):
-        self.every, settings = case.every, case.settings
+        self.every, settings = EVERY.get(case.system, 1), case.settings
         torch.manual_seed(0)
-        with checkpoint_of(case.network) as path:
-            self.model = build(case.config, path, case.every).to(settings.device).train()
+        with checkpoint_of(case.system) as path:
+            self.model = build(case.config, path, self.every).to(settings.device).train()
         size = (settings.batch, round(settings.seconds * settings.fs))
         names = ("speech_mix", "speech_ref1", "speech_disc", "speech_gen")
         self.batch = {name: 0.1 * torch.randn(size, device=settings.device) for name in names}
@@ -101,15 +100,14 @@ class Step:
 
 
 @contextmanager
-def checkpoint_of(network: Mapping[str, Any] | None) -> Iterator[str | None]:
-    """A weight file with random weights of this size, for the time of the block."""
-    if network is None:
-        yield None
+def checkpoint_of(system: str) -> Iterator[str | None]:
+    """What the term is told, for the time of the block; of the published size random weights."""
+    if not system.startswith("published"):
+        yield PACKAGED if system.startswith(PACKAGED) else None
         return
     with TemporaryDirectory() as folder:
         path = Path(folder) / WEIGHTS
-        state = UniVersaExt(**network).state_dict()
-        torch.save({"model": state, "network": dict(network)}, path)
+        torch.save({"model": UniVersaExt().state_dict()}, path)
         yield str(path)
 
 
@@ -138,21 +136,17 @@ def prepare(case: Case) -> tuple[Call, Call]:
     return step, step
 
 
-def run(
-    config: Mapping[str, Any], small: Mapping[str, Any], settings: FusionSettings
-) -> list[dict[str, Any]]:
+def run(config: Mapping[str, Any], settings: FusionSettings) -> list[dict[str, Any]]:
     """One row a system: milliseconds and peak memory (MB) of a training step.
 
     Args:
         config: training of a fusion.
-        small: arguments of UniVersaExt for the system "small".
     """
-    networks = {"off": None, "small": small, "published": {}, "published_4": {}}
     rows = {}
     calls: dict[str, Step] = {}
     with MemoryProbe(settings.device, settings.threads) as probe:
         for key in tqdm(settings.systems, desc="memory", unit="system", leave=False):
-            case = Case(config, networks[key], EVERY.get(key, 1), settings)
+            case = Case(config, key, settings)
             rows[key] = {"system": key, "label": SYSTEMS[key], "mb": probe.peak(prepare, case)}
             calls[key] = Step(case)
             calls[key]()
@@ -184,7 +178,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", nargs="+", type=Path, metavar="YAML", help="train_fusion.yaml files, no preset"
     )
-    parser.add_argument("--sqa", type=Path, help="of hybridse train-sqa; else conf/mini/sqa.yaml")
     parser.add_argument("--rate", type=int, default=16000, metavar="HZ", help=f"of {RATES}")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each utterance")
     parser.add_argument("--batch", type=int, default=4, help="utterances in a step")
@@ -207,14 +200,12 @@ def report_of(args: argparse.Namespace, device: torch.device) -> int:
         args.limit_s,
         args.threads,
     )
-    small = SQAConfig.read(args.sqa or preset_config("mini", "sqa.yaml"))
-    network = {**small.network, "heads": tuple(small.heads)}
     given = configs(args, "train_fusion.yaml")
     for path in given.values():
         separator_conf(path, "uses_fusion", USESFusion)
     report = Report(args, asdict(settings), device)
     for name, path in given.items():
-        rows = run(read_yaml(path), network, settings)
+        rows = run(read_yaml(path), settings)
         heading = f"{name}, {settings.batch} x {settings.seconds:g} s at {settings.fs} Hz"
         report.table(name, heading, rows, COLUMNS)
     return report.end(LEGEND)

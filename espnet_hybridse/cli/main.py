@@ -20,7 +20,6 @@ VERBS = {
     "archive": "a set's many audio files in a few Kaldi archives, for training at scale",
     "tokenize": "stage 4: discrete tokens of clean speech",
     "train": "stages 5, 6 and 8: train one of the three models",
-    "train-sqa": "train the quality network of the SQA loss on metrics computed here",
     "enhance": "enhance a file, a folder, a pattern or a wav.scp (stages 7 and 9)",
     "score": "stage 10: metrics per utterance and on average; ranking, published systems",
     "report": "stage 11: one page with tables, plots, spectrograms, masks and audio",

@@ -17,7 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         more = "; a third system that it hears is packed with it" if branch == HYBRID.name else ""
         text = f"experiment of the {branch} model{more}"
         parser.add_argument(f"--{branch}", type=Path, help=text)
-    parser.add_argument("--sqa", type=Path, help="quality network of hybridse train-sqa")
     parser.add_argument("--tokens", type=Path, required=True, help="token set of stage 4")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--fact", nargs="+", default=[], metavar="NAME=VALUE", help="for the card")
@@ -35,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         names = ", ".join(f"--{name}" for name in sorted(missing))
         raise ValueError(f"--hybrid runs its branches; name {names} too")
     facts = pairs(args.fact, "--fact seed=0")
-    pack(models, args.tokens, args.out, facts, args.sqa)
+    pack(models, args.tokens, args.out, facts)
     if args.zip is not None:
         for branch in models:
             write_espnet_zip(args.out, branch, args.zip / f"{branch}.zip")

@@ -39,9 +39,6 @@ def write_hub_folder(packed: Path, out: Path, facts: Mapping[str, str]) -> None:
             tmp.write_bytes(data)
     for path in sorted(packed.rglob("*")):
         inside = path.relative_to(packed)
-        # The quality network is for those who train on: hybridse enhance never reads it.
-        if inside.parts[0] == "sqa":
-            continue
         carried = path.suffix == ".safetensors" and path.parent.name == FOLDER
         if carried or (path.suffix in (".yaml", ".json", ".npz") and inside.name != HASHES):
             with atomic_path(out / inside) as tmp:

@@ -16,7 +16,6 @@ from espnet_hybridse.model.published import SUFFIX
 from espnet_hybridse.release.encoder import carry_encoder
 from espnet_hybridse.release.in_loss import KEY as IN_LOSS
 from espnet_hybridse.release.in_loss import columns_in_loss
-from espnet_hybridse.sqa.loss import WEIGHTS as QUALITY_WEIGHTS
 from espnet_hybridse.tokens.manifest import MANIFEST_NAME, read_manifest
 
 MODEL_KEYS = ("encoder", "separator", "decoder", "preprocessor")
@@ -33,7 +32,6 @@ def pack(
     tokens: Path,
     out: Path,
     facts: Mapping[str, str],
-    sqa: Path | None = None,
 ) -> None:
     """Write `out/<branch>/{config.yaml,model.pth}`, the tokenizer and a card.
 
@@ -44,7 +42,6 @@ def pack(
         tokens: token set whose tokenizer (manifest and codebook) the generative branch needs.
         out: folder to write.
         facts: rows of the card: command, data, hours, seed, ….
-        sqa: experiment of hybridse train-sqa, for those who train the fusion on.
 
     Raises:
         FileNotFoundError: the hybrid's third system is not where its configuration says.
@@ -72,10 +69,6 @@ def pack(
         if (exp / MANIFEST_NAME).is_file():
             copy(exp / MANIFEST_NAME, folder / MANIFEST_NAME)
         rows.append(row(branch, folder / WEIGHTS))
-    if sqa is not None:
-        for name in (QUALITY_WEIGHTS, "valid.json"):
-            copy(sqa / name, out / "sqa" / name)
-        rows.append(row("sqa", out / "sqa" / QUALITY_WEIGHTS))
     for path in sorted(tokens.glob("*")):
         if path.suffix in (".json", ".npz"):
             copy(path, out / "tokens" / path.name)
@@ -109,7 +102,7 @@ def third_of(exp: Path) -> Path | None:
 def write_hashes(out: Path) -> None:
     """Write `out/hashes.json`: the sha256 of each file of the models, checked when they load."""
     (out / HASHES).unlink(missing_ok=True)
-    paths = [p for name in (*BRANCHES, "tokens", "sqa") for p in (out / name).rglob("*")]
+    paths = [p for name in (*BRANCHES, "tokens") for p in (out / name).rglob("*")]
     files = sorted(p for p in paths if p.is_file() and not p.name.startswith("."))
     write_json(
         out / HASHES,

@@ -1,1 +1,1 @@
-"""Training of the quality network behind the SQA loss on metrics that were computed here."""
+"""Quality networks as a loss of the fusion: the published one, and two that need no download."""

@@ -32,8 +32,8 @@ class SQALoss(TimeDomainLoss, BatchInfo):
 
     Two back ends:
 
-    - the published network of the paper (`MODEL_ID`), or one trained the same way: the loss is the
-      mean over its heads of (5 - score) / 4;
+    - the published network of the paper (`MODEL_ID`), or a file of its kind: the loss is the mean
+      over its heads of (5 - score) / 4;
     - `dnsmos`: DNSMOS P.835 and DNSMOS Pro, which need no download. They are small, and easily
       fooled where the estimate is free; use them for the fusion, whose bounded mask between two
       branches leaves little room, and beside signal terms. Guards are on: the loss is what a score
@@ -49,7 +49,7 @@ class SQALoss(TimeDomainLoss, BatchInfo):
             (`MODEL_ID`, read from the local cache or fetched); null or `none` switches the loss
             off.
         network: keyword arguments of UniVersaExt, for another size than the published one; null
-            takes those in the checkpoint, where `hybridse train-sqa` writes them.
+            takes those that the file holds under `network`, if it does.
         every: compute the term in every n-th training step only, n times as heavy, and in every
             validation step; in the steps between it is 0. A share of its cost for the same
             expected gradient, as long as neither gradient clipping nor `max_share` cuts the

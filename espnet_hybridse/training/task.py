@@ -111,7 +111,7 @@ class HybridEnhancementTask(EnhancementTask):
             "--sqa_checkpoint",
             default=None,
             help="Quality network of the criterion sqa, instead of the one in its conf: dnsmos, "
-            "model.pt, a folder made by hybridse train-sqa, a Hugging Face id, or none.",
+            "model.pt or the folder that holds it, a Hugging Face id, or none.",
         )
         parser.add_argument(
             "--ema_decay",

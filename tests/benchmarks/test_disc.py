@@ -66,7 +66,7 @@ def test_same_weights_give_the_same_output(result):
 
 
 def test_the_run_says_what_it_was(result):
-    assert result["command"].startswith("hybridse ")
+    assert result["command"].startswith("python -m benchmarks.")
     for key in ("processor", "threads", "torch", "espnet", "espnet_hybridse", "device"):
         assert result[key], key
     assert result["rates"] == [8000] and result["seconds"] == 0.05

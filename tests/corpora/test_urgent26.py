@@ -79,6 +79,7 @@ def prepared(corpora, conf, xcodec_dir, tmp_path_factory):
         "dumpdir": out / "dump",
         "expdir": out / "exp",
         "token_model": xcodec_dir,
+        "sqa": "dnsmos",  # the published network would be fetched
         "num_train": 4,
         "num_valid": 2,
         "num_test": 2,

@@ -18,7 +18,8 @@ SIZES = {"channels": 8, "n_blocks": 1, "hidden": 8, "n_head": 2, "segment": 16, 
 def build(**options):
     torch.manual_seed(0)
     fusion = USESFusion(None, **{**SIZES, **options}).eval()
-    torch.nn.init.normal_(getattr(fusion.decoder, "out", fusion.decoder).weight)
+    # Away from zero, and not so far that a float32 sigmoid is exactly 1.
+    torch.nn.init.normal_(getattr(fusion.decoder, "out", fusion.decoder).weight, std=0.1)
     return fusion
 
 
