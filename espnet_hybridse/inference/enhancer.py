@@ -246,7 +246,6 @@ class Enhancer:
         rows = iter(self.network([row for piece in pieces for row in piece], fs))
         return [np.stack([next(rows) for _ in piece]) for piece in pieces]
 
-    @torch.no_grad()
     def branches(self, wav: Wav, fs: int) -> dict[str, Wav]:
         """What a hybrid's output is made of, for analysis; the audio is processed in one piece.
 
@@ -264,7 +263,7 @@ class Enhancer:
         if isinstance(wav, torch.Tensor):
             parts = self.branches(_as_numpy(wav), fs)
             return {name: torch.from_numpy(part).to(wav) for name, part in parts.items()}
-        separator = self._hybrid("branches()")
+        self._hybrid("branches()")
         if fs not in RATES:
             raise ValueError(f"fs={fs} Hz is not one of {RATES}; resample the audio first")
         rows = checked(wav)
@@ -272,20 +271,20 @@ class Enhancer:
             raise ValueError(f"wav has shape {wav.shape}; expected (T,): pass one channel")
         care = Conditioning(fs, self.options.gate != "off")
         heard, gain = care.before(rows)
-        with self.network.lock:
-            padded, lengths = self.network.padded([*heard], fs)
-            spectrum, _ = self.model.encoder(padded, lengths, fs=fs)
-            parts = separator.parts(spectrum)
-            mask = parts.pop("mask")[0].cpu().numpy()
-            waves = {name: self.model.decoder(x, lengths, fs=fs)[0] for name, x in parts.items()}
-        rows_of = {name: wave[:, : wav.size].cpu().numpy() for name, wave in waves.items()}
+        parts = self.network.parts([*heard], fs)
+        [mask] = parts.pop("mask")
         return {
-            **{name: care.after(rows, wave, gain)[0] for name, wave in rows_of.items()},
-            "mask": mask[: -(-wav.size * 100 // fs) + 1],
+            **{name: care.after(rows, wave, gain)[0] for name, wave in parts.items()},
+            "mask": mask,
         }
 
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether the model fuses two branches."""
+        return hasattr(self.model.separator, "set_safety")
+
     def _hybrid(self, what: str) -> Any:
-        if not hasattr(self.model.separator, "set_safety"):
+        if not self.is_hybrid:
             raise ValueError(f"{what}: this model ({self.loaded.branch}) is no hybrid")
         return self.model.separator
 

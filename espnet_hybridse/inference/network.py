@@ -170,6 +170,26 @@ class Network:
             wave, _ = self.model.decoder(spectrum[None, :count], torch.tensor([row.size]), fs=fs)
             yield wave[0].cpu().numpy()
 
+    @torch.no_grad()
+    def parts(self, rows: Sequence[np.ndarray], fs: int) -> dict[str, np.ndarray]:
+        """What a hybrid's output is made of, of rows (T,) float32 of one size and rate.
+
+        Returns:
+            {"disc", "gen", "fused": (B, T), "mask": (B, frames of 10 ms, bins of 50 Hz)}; a branch
+            that the model lacks is left out.
+        """
+        with self.lock:
+            padded, lengths = self.padded(rows, fs)
+            spectrum, _ = self.model.encoder(padded, lengths, fs=fs)
+            parts = self.model.separator.parts(spectrum)
+            mask = parts.pop("mask").cpu().numpy()
+            waves = {name: self.model.decoder(x, lengths, fs=fs)[0] for name, x in parts.items()}
+        size = rows[0].size
+        return {
+            **{name: wave[:, :size].cpu().numpy() for name, wave in waves.items()},
+            "mask": mask[:, : -(-size * 100 // fs) + 1],
+        }
+
     @property
     def ignores_padding(self) -> bool:
         """Tell whether spectra of several lengths may be enhanced together."""
