@@ -1,6 +1,7 @@
 """What is asked of a GPU and what its errors lead to, seen through stand-ins on a CPU.
 
-No line here shows that a GPU does what it is asked for: docs/scale.md says what was run on one.
+No line here shows that a GPU does what it is asked for: docs/what_was_run.md says what was run on
+one.
 """
 
 from contextlib import contextmanager
