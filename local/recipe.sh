@@ -107,6 +107,24 @@ except ValueError as error:
     sys.exit(f"run.sh: --metrics: {error}")
 EOF
 
+# check_quality_network CONFIG: what the fusion's loss needs is there, or days of training before it
+# would be for another result than was asked for.
+check_quality_network() {
+  python - "$1" "${sqa}" <<'EOF'
+import sys
+from espnet_hybridse.fileio.assets import AssetCorrupt, AssetMissing
+from espnet_hybridse.fileio.yaml_config import ConfigError, read_yaml
+from espnet_hybridse.sqa.checkpoint import check_quality_network
+try:
+    print(check_quality_network(read_yaml(sys.argv[1]), sys.argv[2]))
+except (AssetCorrupt, AssetMissing, ConfigError, FileNotFoundError) as error:
+    sys.exit(f"run.sh: stage 8 would fail, and --sqa NAME names another network: {error}")
+EOF
+}
+if [ "${stage}" -le 8 ] && [ "${stop_stage}" -ge 8 ]; then
+  check_quality_network "${conf}/train_fusion.yaml"
+fi
+
 # share FRACTION: hours of the budget.
 share() { python -c "print(round(${max_hours} * $1, 4))"; }
 

@@ -1,4 +1,4 @@
-"""`hybridse archive`: between stages 4 and 5, where a million files are too many."""
+"""`hybridse archive`: a set in a few Kaldi archives, where a million files are too many."""
 
 import argparse
 from pathlib import Path

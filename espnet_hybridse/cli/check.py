@@ -1,4 +1,4 @@
-"""`hybridse check`: what stage 2 left, judged; bad samples leave the lists."""
+"""`hybridse check`: a simulated set, judged; bad samples leave the lists."""
 
 import argparse
 import logging

@@ -1,4 +1,4 @@
-"""`hybridse enhance`: files, folders, patterns and lists; stages 7 and 9 of the recipe."""
+"""`hybridse enhance`: files, folders, patterns and lists."""
 
 import argparse
 import contextlib

@@ -12,31 +12,53 @@ from espnet_hybridse.runtime.version import __version__
 PIPE_CLOSED = 141
 """Exit code where the reader of standard output has gone: what a shell gives for SIGPIPE."""
 
-VERBS = {
-    "doctor": "print versions, what works, what is missing and how to install it",
-    "prepare": "stage 1: lists of speech, noise, wind and room responses",
-    "simulate": "stage 2: parameters, then rendering of noisy speech",
-    "check": "stage 3: lengths, rates, silence, duplicates and leaks between sets",
-    "archive": "a set's many audio files in a few Kaldi archives, for training at scale",
-    "tokenize": "stage 4: discrete tokens of clean speech",
-    "train": "stages 5, 6 and 8: train one of the three models",
-    "enhance": "enhance a file, a folder, a pattern or a wav.scp (stages 7 and 9)",
-    "score": "stage 10: metrics per utterance and on average; ranking, published systems",
-    "report": "stage 11: one page with tables, plots, spectrograms, masks and audio",
-    "pack": "copy trained models into a folder, zips or a model hub's folder that travel",
-    "submit": "make or check the challenge's zip",
+GROUPS = {
+    "use": {
+        "enhance": "enhance a file, a folder, a pattern or a wav.scp",
+    },
+    "make data": {
+        "prepare": "lists of speech, noise, wind and room responses",
+        "simulate": "noisy speech: its parameters, then its rendering",
+        "check": "lengths, rates, silence, duplicates and leaks between sets",
+        "archive": "a set's many audio files in a few Kaldi archives, for training at scale",
+        "tokenize": "discrete tokens of clean speech",
+    },
+    "train": {
+        "train": "train one of the three models",
+    },
+    "measure": {
+        "score": "metrics per utterance and on average; ranking, published systems",
+        "report": "one page with tables, plots, spectrograms, masks and audio",
+    },
+    "share": {
+        "pack": "copy trained models into a folder, zips or a model hub's folder that travel",
+        "submit": "make or check the challenge's zip",
+    },
+    "help": {
+        "doctor": "print versions, what works, what is missing and how to install it",
+    },
 }
+VERBS = {verb: text for verbs in GROUPS.values() for verb, text in verbs.items()}
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser with every verb; a verb's own module is imported only when it is named."""
+    groups = (
+        "\n".join([f"{title}:", *(f"  {verb:10} {text}" for verb, text in verbs.items())])
+        for title, verbs in GROUPS.items()
+    )
     parser = argparse.ArgumentParser(
-        prog="hybridse", description="Universal speech enhancement with ESPnet."
+        prog="hybridse",
+        description="Universal speech enhancement with ESPnet.",
+        epilog="\n\n".join([*groups, "hybridse VERB --help tells the options of a verb."]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"hybridse {__version__}")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    for verb, text in VERBS.items():
-        verbs.add_parser(verb, help=text, add_help=False)
+    verbs = parser.add_subparsers(
+        dest="verb", metavar="VERB", required=True, help="one of those below"
+    )
+    for verb in VERBS:
+        verbs.add_parser(verb, add_help=False)
     return parser
 
 

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         more = "; a third system that it hears is packed with it" if branch == HYBRID.name else ""
         text = f"experiment of the {branch} model{more}"
         parser.add_argument(f"--{branch}", type=Path, help=text)
-    parser.add_argument("--tokens", type=Path, required=True, help="token set of stage 4")
+    parser.add_argument("--tokens", type=Path, required=True, help="token set of hybridse tokenize")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--fact", nargs="+", default=[], metavar="NAME=VALUE", help="for the card")
     parser.add_argument("--zip", type=Path, help="folder for <branch>.zip in ESPnet's pack format")

@@ -1,4 +1,4 @@
-"""`hybridse prepare`: stage 1, the lists of speech, noise, wind and room responses."""
+"""`hybridse prepare`: the lists of speech, noise, wind and room responses."""
 
 import argparse
 from pathlib import Path

@@ -10,7 +10,7 @@ from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.fileio.lists import write_list
 from espnet_hybridse.fileio.shards import Shard
 from espnet_hybridse.runtime.workers import worker_pool
-from espnet_hybridse.simulation.config import DEFAULT, SimulationConfig, load_config
+from espnet_hybridse.simulation.config import DEFAULT, NATIVE, SimulationConfig, load_config
 from espnet_hybridse.simulation.demo import write_demo
 from espnet_hybridse.simulation.dry_lists import write_dry_lists
 from espnet_hybridse.simulation.executors import EXECUTORS
@@ -215,7 +215,8 @@ def place_audio(meta: str, out: Path, suffix: str) -> Iterator[Sample]:
 def apply_options(config: SimulationConfig, args: argparse.Namespace) -> SimulationConfig:
     """The config with the command line's choices in it."""
     if args.rates:
-        rates = {fs: config.rates.get(fs, 1.0) for fs in args.rates}
+        weights = {} if config.rates == NATIVE else config.rates
+        rates = {fs: weights.get(fs, 1.0) for fs in args.rates}
         config = dataclasses.replace(config, rates=rates)
     if args.coverage:
         config = dataclasses.replace(config, coverage=True)

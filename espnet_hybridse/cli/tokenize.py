@@ -1,4 +1,4 @@
-"""`hybridse tokenize`: stage 4, discrete tokens of clean speech."""
+"""`hybridse tokenize`: discrete tokens of clean speech."""
 
 import argparse
 

@@ -16,9 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder")
     parser.add_argument("--train", type=Path, default=Path("dump/raw/train"))
     parser.add_argument("--valid", type=Path, default=Path("dump/raw/valid"))
-    parser.add_argument("--tokens", type=Path, default=Path("dump/tokens"), help="of stage 4")
     parser.add_argument(
-        "--branches", type=Path, default=Path("dump/branches"), help="outputs dumped by stage 7"
+        "--tokens", type=Path, default=Path("dump/tokens"), help="of hybridse tokenize"
+    )
+    parser.add_argument(
+        "--branches", type=Path, default=Path("dump/branches"), help="outputs of hybridse enhance"
     )
     parser.add_argument("--init", type=Path, help="experiment whose weights to start from")
     parser.add_argument(
@@ -31,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on_the_fly",
         action="store_true",
-        help="hybrid: run the frozen branches in training instead of reading stage 7's outputs",
+        help="hybrid: run the frozen branches in training instead of reading their outputs",
     )
     parser.add_argument(
         "--unfreeze",

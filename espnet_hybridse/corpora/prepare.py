@@ -1,4 +1,4 @@
-"""Stage 1: from packages or folders to data/{train,valid,test}/*.scp."""
+"""From packages or folders to data/{train,valid,test}/*.scp."""
 
 import hashlib
 import json

@@ -54,7 +54,7 @@ def archive_set(source: Path, out: Path, shard_bytes: int = 10**9) -> str:
     utterance left out of every list. wav.scp is written last: it marks the set as finished.
 
     Args:
-        source: folder of stage 2 or 7.
+        source: folder of hybridse simulate or enhance.
         out: folder to write.
         shard_bytes: size of an archive, about.
 

@@ -34,7 +34,7 @@ def nearest_rate(fs: int) -> int:
 
 
 def read_audio(path: str | Path, channel: str = "only") -> tuple[np.ndarray, int]:
-    """Read a file that is fit for a stage as one channel: (T,) float32 and its rate in Hz.
+    """Read a file that is fit for use as one channel: (T,) float32 and its rate in Hz.
 
     Args:
         path: of a file of any kind, or `x.ark:123`; see :mod:`espnet_hybridse.fileio.decode`.

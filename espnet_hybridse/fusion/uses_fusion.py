@@ -206,7 +206,7 @@ class USESFusion(TFGridNetV3):
         if not branch:
             raise ValueError(
                 f"the fusion has no {name} branch: set separator_conf: {name} to the directory of "
-                f"the trained branch, or pass its dumped output as speech_{name} (stage 7)"
+                f"the trained branch, or pass its output (hybridse enhance) as speech_{name}"
             )
         return branch.enhance(noisy) if name == "disc" else generate(branch, noisy, fs)
 

@@ -123,6 +123,11 @@ class _Stepper:
         self.graph: torch.cuda.CUDAGraph | None = None
 
     @property
+    def records(self) -> bool:
+        """Whether there is a device that can record a step."""
+        return self.x.is_cuda
+
+    @property
     def nbytes(self) -> int:
         """Bytes of keys and values."""
         return self.cache.numel() * self.cache.element_size()
@@ -155,7 +160,7 @@ class _Stepper:
             for step in range(self.steps):
                 self.advance(step)
             return
-        if self.x.is_cuda and self.graph is None:
+        if self.records and self.graph is None:
             self._record()
         replay = self.graph.replay if self.graph is not None else partial(self.advance, None)
         for _ in range(self.steps):

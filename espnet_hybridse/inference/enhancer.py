@@ -174,7 +174,8 @@ class Enhancer:
 
         Yields:
             Blocks of the same number of axes, together as long as the input. The first comes
-            after one segment of input (or `batch`).
+            after two segments of input, less what they share (or `batch`): the second may be the
+            last, which ends with the audio and can change all of the first.
 
         Raises:
             ValueError: as of a call, or another number of channels in a later block.

@@ -13,18 +13,10 @@ from espnet_hybridse.inference.options import Options
 from espnet_hybridse.model.loading import LoadedModel
 from espnet_hybridse.nn.sfi_stft import whole_frames
 from espnet_hybridse.nn.spectrum import WINDOW_MS, n_fft
+from espnet_hybridse.runtime.gpu_faults import gpu_is_lost, memory_is_full
 
 LM_FS = 16000
 BATCH = 8
-FULL: tuple[str, ...] = (
-    "can't allocate memory",
-    "not enough memory",
-    "unable to allocate",
-    "out of memory",
-)
-FULL += ("alloc_failed", "memoryallocation")
-"""Of torch, numpy, CUDA, cuBLAS and cuDNN, in lower case: memory ran out, the device is well."""
-DEVICE_LOST = ("CUDA error", "cuDNN error", "CUBLAS_STATUS", "no CUDA-capable device")
 
 
 class Network:
@@ -115,9 +107,8 @@ class Network:
             with self.lock, torch.no_grad():
                 return list(self._forward(rows, fs))
         except Exception as error:
-            full = out_of_memory(error)
-            lost = device_lost(error) and not full
-            if not (lost or full):
+            full = memory_is_full(error)
+            if not (full or gpu_is_lost(error)):
                 raise
             message = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         # Out of the handler: its traceback holds the tensors that filled the memory.
@@ -204,18 +195,6 @@ class Network:
             size = whole_frames(size, fs, n_fft(fs, WINDOW_MS["disc"]) // 2)
         padded = torch.from_numpy(np.stack([fit_length(row, size) for row in rows]))
         return padded.to(self.device), torch.full((len(rows),), size)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error of torch, numpy or CUDA means that memory ran out, on any device."""
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and any(text in str(error).lower() for text in FULL)
-    )
-
-
-def device_lost(error: BaseException) -> bool:
-    """Whether an error means that the GPU cannot be used any longer."""
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in DEVICE_LOST)
 
 
 def peak_gb() -> float:

@@ -149,15 +149,11 @@ def _chunk(stream: soxr.ResampleStream, block: np.ndarray, last: bool) -> np.nda
 def exact_length(blocks: Iterable[np.ndarray], counted: "Counted") -> Iterator[np.ndarray]:
     """Cut or zero-pad a stream so that it ends with `counted.samples` once that is final."""
     given = 0
-    kept: np.ndarray | None = None
     for block in blocks:
-        if kept is not None:
-            yield kept
         kept = block[:, : max(counted.samples - given, 0)]
         given += kept.shape[1]
-    if kept is None:
-        kept = np.zeros((counted.channels, 0), np.float32)
-    yield np.pad(kept, ((0, 0), (0, counted.samples - given)))
+        yield kept
+    yield np.zeros((counted.channels, counted.samples - given), np.float32)
 
 
 class Counted:

@@ -89,7 +89,7 @@ class HybridEnhancementModel(ESPnetEnhancementModel):
             if "token_logits" not in others:
                 raise ValueError(
                     "criterion token_nll: the batch has no tokens; add "
-                    "'dump/tokens/<set>/text_int,tokens,text_int' to the data (stage 4)"
+                    "'dump/tokens/<set>/text_int,tokens,text_int' to the data (hybridse tokenize)"
                 )
             nll = wrapper.criterion(
                 others["token_logits"], others["tokens"], others["tokens_lengths"]

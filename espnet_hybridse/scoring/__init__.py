@@ -1,1 +1,1 @@
-"""Stage 10: metrics per utterance, the results table and the do-no-harm table."""
+"""Metrics per utterance, the results table and the do-no-harm table."""

@@ -10,7 +10,7 @@ import numpy as np
 from espnet_hybridse.fileio.audio import BadAudio, check_audio, fit_length
 from espnet_hybridse.fileio.decode import read_samples
 from espnet_hybridse.fileio.formats import shown
-from espnet_hybridse.runtime.gpu_faults import gpu_is_full, gpu_is_lost
+from espnet_hybridse.runtime.gpu_faults import gpu_is_lost, memory_is_full
 from espnet_hybridse.scoring.metrics.metric import Context, MetricFailed, Setup, Utterance
 from espnet_hybridse.scoring.metrics.registry import METRICS
 from espnet_hybridse.scoring.rows import Row
@@ -194,7 +194,7 @@ def value_of(column: str, utterance: Utterance) -> float | str:
     except Exception as error:  # third-party code: one file must not end the batch
         message = shown(f"{type(error).__name__}: {' '.join(str(error).split())}")
         if context.setup.device.startswith("cuda") and METRICS[column].network:
-            if (lost := gpu_is_lost(error)) or gpu_is_full(error):
+            if (lost := gpu_is_lost(error)) or memory_is_full(error):
                 raise GpuFailed(f"{column}: {message[:200]}", lost) from error
         return message
 

@@ -5,7 +5,7 @@ import logging
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from espnet_hybridse.fileio.audio import RATES, check_rate
 from espnet_hybridse.fileio.yaml_config import ConfigError, nearest, read_yaml
@@ -14,6 +14,10 @@ from espnet_hybridse.simulation.distortions.bandwidth import RESAMPLERS
 Range = tuple[float, float]
 
 DEFAULT = Path("conf/simulation.yaml")
+NATIVE = "native"
+"""Of `rates`: every source keeps its own, as in the challenge."""
+CHALLENGE_MIX_GAIN = 0.5
+"""What ffmpeg's amix makes of both its inputs, and the challenge of its wind."""
 
 
 def _check_range(name: str, value: Range, low: float, high: float) -> None:
@@ -38,7 +42,11 @@ class NoiseConfig:
 
 @dataclass(frozen=True)
 class WindConfig:
-    """Wind in place of noise; attack and release in ms."""
+    """Wind in place of noise; attack and release in ms.
+
+    mix_gain: of the mixture, speech and wind alike, but not of the target; CHALLENGE_MIX_GAIN as
+        in the challenge's scripts
+    """
 
     probability: float = 0.05
     snr_db: Range = (-10.0, 15.0)
@@ -49,8 +57,10 @@ class WindConfig:
     sc_gain: Range = (0.8, 1.2)
     clipping_probability: float = 0.75
     clipping_threshold: Range = (0.85, 1.0)
+    mix_gain: float = 1.0
 
     def __post_init__(self):
+        _check_range("wind.mix_gain", (self.mix_gain, self.mix_gain), 0.01, 1)
         _check_probability("wind.probability", self.probability)
         _check_probability("wind.clipping_probability", self.clipping_probability)
         _check_range("wind.snr_db", self.snr_db, -60, 100)
@@ -64,7 +74,7 @@ class WindConfig:
 
 @dataclass(frozen=True)
 class ReverberationConfig:
-    """Room responses; the target keeps `early_ms` after the direct path."""
+    """Room responses; the target keeps `early_ms` after the direct path, of 0 the dry speech."""
 
     probability: float = 0.5
     early_ms: float = 50.0
@@ -152,7 +162,8 @@ class PacketLossConfig:
 class SimulationConfig:
     """Everything that is drawn for a set.
 
-    rates: weight of each target rate in Hz, among those a source can serve
+    rates: weight of each target rate in Hz, among those a source can serve; NATIVE gives each
+        source its own, or of another than the seven the next below it
     allow_upsampling: let a source serve rates above its own (44.1 kHz always serves 48 kHz)
     coverage: cycle through rates and distortions instead of drawing them, for test sets
     min_seconds, max_seconds: speech outside these durations is left out
@@ -165,7 +176,9 @@ class SimulationConfig:
         share is drawn for sets with coverage
     """
 
-    rates: dict[int, float] = field(default_factory=lambda: dict.fromkeys(RATES, 1.0))
+    rates: dict[int, float] | Literal["native"] = field(
+        default_factory=lambda: dict.fromkeys(RATES, 1.0)
+    )
     allow_upsampling: bool = False
     coverage: bool = False
     min_seconds: float = 0.5
@@ -186,10 +199,12 @@ class SimulationConfig:
     packet_loss: PacketLossConfig = PacketLossConfig()
 
     def __post_init__(self):
-        for fs in self.rates:
+        for fs in self.rates if self.rates != NATIVE else ():
             check_rate(fs)
         for name in ("rates", "num_distortions"):
             weights = getattr(self, name)
+            if weights == NATIVE:
+                continue
             if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
                 raise ConfigError(f"{name}: {weights}; weights must be >= 0 with a positive sum")
         if not set(self.num_distortions) <= {0, 1, 2, 3, 4}:
@@ -271,9 +286,13 @@ def _convert(kind: Any, value: Any, name: str) -> Any:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"{name}: {value!r}; expected a number")
         return kind(value)
-    if typing.get_origin(kind) is dict:
+    words = [word for part in typing.get_args(kind) for word in typing.get_args(part)]
+    if isinstance(value, str) and value in words:
+        return value
+    if dict in (typing.get_origin(kind), *map(typing.get_origin, typing.get_args(kind))):
         if not isinstance(value, dict):
-            raise ConfigError(f"{name}: {value!r}; expected weights, such as {{16000: 1.0}}")
+            texts = "".join(f", or {word}" for word in words if isinstance(word, str))
+            raise ConfigError(f"{name}: {value!r}; expected weights, such as {{16000: 1.0}}{texts}")
         for weight in value.values():
             _convert(float, weight, name)
         return value

@@ -44,7 +44,14 @@ def simulate(sample: Sample, sources: Sources) -> tuple[np.ndarray, np.ndarray]:
         raise BadSource(path, error) from error
     except ValueError as error:
         raise BadSource("-", error) from error
-    drawn = Drawn(sample.noise_uid, sample.snr_dB, sample.rir_uid, distortions, sample.level_db)
+    drawn = Drawn(
+        sample.noise_uid,
+        sample.snr_dB,
+        sample.rir_uid,
+        distortions,
+        sample.level_db,
+        sample.wind_mix_gain,
+    )
     rng = np.random.default_rng(sample.seed)
     try:
         speech = highpass(speech, fs, sample.highpass_hz)
@@ -81,12 +88,6 @@ def degrade(
     if drawn.rir_uid != "none":
         path = _path((sources.rir,), drawn.rir_uid)
         room = _make(path, lambda: Reverberation(read_rir(path, fs, cache), early_ms))
-        if room.rir.size > speech.size:
-            raise BadSource(
-                path,
-                f"room response of {room.rir.size / fs:.2f} s is longer than the speech of "
-                f"{speech.size / fs:.2f} s; its tail would be cut off",
-            )
         noisy, clean = room.apply(speech, fs), room.target(speech, fs)
     if drawn.snr_db == NOISE_ONLY_SNR_DB:
         path = _path((sources.noise, sources.wind), drawn.noise_uid)
@@ -101,7 +102,7 @@ def degrade(
     path = _path(tables, drawn.noise_uid)
     recording = _make(path, lambda: read_segment(path, fs, speech.size, rng, cache))
     if winds:
-        noise = winds[0].mixed_with(recording, drawn.snr_db)
+        noise = winds[0].mixed_with(recording, drawn.snr_db, drawn.wind_mix_gain)
     else:
         noise = AdditiveNoise(drawn.snr_db, recording)
     for distortion in (noise, *others):

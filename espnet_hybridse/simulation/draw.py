@@ -24,7 +24,7 @@ from espnet_hybridse.simulation.sources import Sources, serves
 class Drawn:
     """The distortions of one utterance; `none` where there is no room response.
 
-    snr_db, level_db: see :class:`espnet_hybridse.simulation.meta.Sample`.
+    snr_db, level_db, wind_mix_gain: see :class:`espnet_hybridse.simulation.meta.Sample`.
     """
 
     noise_uid: str
@@ -32,6 +32,7 @@ class Drawn:
     rir_uid: str
     distortions: list[Distortion]
     level_db: float = 0.0
+    wind_mix_gain: float = 1.0
 
 
 class DistortionDrawer:
@@ -74,7 +75,8 @@ class DistortionDrawer:
         distortions: list[Distortion] = [self._draw_wind(rng)] if wind else []
         for name in self._draw_names(fs, wind, wanted, rng):
             distortions.append(self._draw_distortion(name, fs, length, rng))
-        return Drawn(noise_uid, snr_db, rir_uid, distortions, level_db)
+        gain = config.wind.mix_gain
+        return Drawn(noise_uid, snr_db, rir_uid, distortions, level_db, gain)
 
     def _draw_plain(self, rng: np.random.Generator) -> float:
         """The SNR that stands for clean speech or for noise alone; 0 for neither."""

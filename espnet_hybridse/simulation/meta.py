@@ -8,6 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from espnet_hybridse.fileio.lists import ListError, atomic_path
+from espnet_hybridse.simulation.config import CHALLENGE_MIX_GAIN
 
 NO_TEXT = "<not-available>"
 CLEAN_SNR_DB, NOISE_ONLY_SNR_DB = 100.0, -100.0
@@ -22,7 +23,8 @@ class Sample:
     fs in Hz, length in samples at fs, `none` where there is no room response or augmentation.
     snr_dB of CLEAN_SNR_DB: without noise; of NOISE_ONLY_SNR_DB: noise alone, and
     silence as the target. level_db: RMS of the target's active parts re full scale, as far as
-    peaks allow; 0, which they never allow, is as loud as can be.
+    peaks allow; 0, which they never allow, is as loud as can be. wind_mix_gain: of the mixture with
+    wind; where a list does not say, 1, but in the challenge's own lists what its scripts do.
     """
 
     id: str
@@ -42,9 +44,14 @@ class Sample:
     highpass_hz: float = 70.0
     early_ms: float = 50.0
     level_db: float = 0.0
+    wind_mix_gain: float = -1.0
 
     def __post_init__(self):
-        if self.seed < 0:  # a list of the challenge's tools: they seed with the id's number
+        theirs = self.seed < 0
+        if self.wind_mix_gain < 0:
+            gain = CHALLENGE_MIX_GAIN if theirs else 1.0
+            object.__setattr__(self, "wind_mix_gain", gain)
+        if theirs:  # a list of the challenge's tools: they seed with the id's number
             number = self.id.rpartition("_")[2]
             object.__setattr__(self, "seed", int(number) if number.isdigit() else 0)
 

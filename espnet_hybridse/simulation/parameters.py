@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.fileio.lists import ListError
-from espnet_hybridse.simulation.config import SimulationConfig
+from espnet_hybridse.simulation.config import NATIVE, SimulationConfig
 from espnet_hybridse.simulation.distortions.grammar import FURTHER_DISTORTIONS, format_distortions
 from espnet_hybridse.simulation.draw import DistortionDrawer, weighted
 from espnet_hybridse.simulation.meta import NO_TEXT, Sample
@@ -77,12 +78,14 @@ class _RowDrawer:
             for fs in self.served[sources.speech[uid][0]][0]:
                 self.by_rate[fs].append(uid)
         if not self.by_rate:
+            wanted = RATES if config.rates == NATIVE else sorted(config.rates)
             raise ListError(
-                f"no speech can serve {', '.join(map(str, sorted(config.rates)))} Hz; add lower "
+                f"no speech can serve {', '.join(map(str, wanted))} Hz; add lower "
                 "rates to 'rates', or set allow_upsampling: true"
             )
         self.rates = sorted(self.by_rate)
-        unserved = {fs for fs, weight in config.rates.items() if weight > 0} - set(self.rates)
+        weights = {} if config.rates == NATIVE else config.rates
+        unserved = {fs for fs, weight in weights.items() if weight > 0} - set(self.rates)
         if unserved:
             logging.warning("no speech can serve %s Hz: left out", sorted(unserved))
         self.usable = sorted(set().union(*self.by_rate.values()))
@@ -94,6 +97,9 @@ class _RowDrawer:
 
     def _rates_of(self, source_fs: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """Rates with a weight that a source at `source_fs` Hz may serve, and their weights."""
+        if self.config.rates == NATIVE:
+            own = [fs for fs in RATES if fs <= source_fs]
+            return tuple(own[-1:]), (1.0,) * len(own[-1:])
         served = {
             fs: weight
             for fs, weight in sorted(self.config.rates.items())
@@ -137,6 +143,7 @@ class _RowDrawer:
             highpass_hz=float(config.highpass_hz),
             early_ms=float(config.reverberation.early_ms),
             level_db=drawn.level_db,
+            wind_mix_gain=float(config.wind.mix_gain),
         )
 
     def _nth(self, uids: list[str], stream: int, position: int) -> str:

@@ -14,11 +14,10 @@ from espnet_hybridse.losses.batch_info import (
     without_autocast,
 )
 from espnet_hybridse.sqa.backends import MODEL_ID, OFF, PACKAGED
+from espnet_hybridse.sqa.checkpoint import find_checkpoint
 from espnet_hybridse.sqa.guards import GradientShare, disturb
 from espnet_hybridse.sqa.network import UniVersaExt
 from espnet_hybridse.sqa.packaged import DnsmosHeads
-
-WEIGHTS = "model.pt"
 
 
 class SQALoss(TimeDomainLoss, BatchInfo):
@@ -185,36 +184,6 @@ def load_network(checkpoint: str, network: dict | None = None) -> "UniVersaExt |
     universa = UniVersaExt(**(own if network is None else network))
     universa.load_weights(weights, str(path))
     return universa
-
-
-def find_checkpoint(checkpoint: str) -> Path:
-    """The weight file behind a path, a folder or a Hugging Face id.
-
-    Raises:
-        FileNotFoundError: none of them; the message says how to get the file.
-    """
-    path = Path(checkpoint).expanduser()
-    if path.is_dir():
-        path = path / WEIGHTS
-    if path.is_file():
-        return path
-    remedy = (
-        f"run 'hf download {MODEL_ID}' where there is a network, take {PACKAGED}, which needs no "
-        f"download, or {OFF} to train without (--sqa_checkpoint); neither is then the paper's "
-        "equation (4)"
-    )
-    # "exp/sqa" is meant for a folder where there is an exp, "name/model" for a hub's id.
-    if checkpoint.count("/") == 1 and not (path.suffix == ".pt" or path.parent.exists()):
-        from huggingface_hub import hf_hub_download
-
-        try:
-            return Path(hf_hub_download(checkpoint, WEIGHTS))
-        except (OSError, ValueError) as error:
-            raise FileNotFoundError(
-                f"SQA checkpoint {checkpoint!r} is neither cached nor reachable "
-                f"({type(error).__name__}); {remedy}"
-            ) from error
-    raise FileNotFoundError(f"SQA checkpoint {checkpoint!r}: no such file; {remedy}")
 
 
 def read_checkpoint(path: Path) -> tuple[dict, dict]:

@@ -198,6 +198,7 @@ class Profile:
         }
         return (
             f"{Table.of(rows, columns).markdown()}\n"
+            "every process has batches of its own, of batch_per_gpu utterances;\n"
             f"without the exchange of {gradients:.0f} MB of gradients a step, which is not measured"
         )
 

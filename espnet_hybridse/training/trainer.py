@@ -12,7 +12,7 @@ import torch
 from espnet2.train.trainer import Trainer
 from espnet2.utils.build_dataclass import build_dataclass
 
-from espnet_hybridse.runtime.gpu_faults import gpu_is_full
+from espnet_hybridse.runtime.gpu_faults import memory_is_full
 from espnet_hybridse.training.checkpoint import CHECKPOINT, atomic_saves, mend, read_checkpoint
 from espnet_hybridse.training.ema import WeightAverage
 from espnet_hybridse.training.epoch_totals import StepCounts
@@ -61,10 +61,11 @@ class HybridTrainer(Trainer):
             try:
                 cls._run(model, optimizers, trainer_options, distributed_option, **kwargs)
             except RuntimeError as error:
-                if not gpu_is_full(error):
+                if not memory_is_full(error):
                     raise
+                where = "memory" if "cpu" in str(error).lower() else "the GPU"
                 raise RuntimeError(
-                    "the GPU is full: lower batch_per_gpu (and raise accum_grad as much), shorten "
+                    f"{where} is full: lower batch_per_gpu (and raise accum_grad as much), shorten "
                     "preprocessor_conf: chunk_s, or for tfgridnet_sfi set separator_conf: "
                     "{activation_checkpointing: true}. The last checkpoint is good. "
                     f"Cause: {error}"

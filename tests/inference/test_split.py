@@ -72,3 +72,14 @@ def test_a_sample_of_a_list_keeps_the_shares_of_its_rates(listed, tmp_path):
     drawn = [job.uid for job in plan_jobs(listed, tmp_path / "out", max_utts=4)]
     assert len(drawn) == 4 and sum(int(uid[1]) % 2 for uid in drawn) == 2
     assert drawn == [job.uid for job in plan_jobs(listed, tmp_path / "other", max_utts=4)]
+
+
+def test_a_sample_is_not_the_first_names(tmp_path):
+    """In the challenge's numbering those are of one corpus."""
+    names = [f"corpus{number // 10}_{number % 10}" for number in range(40)]
+    soundfile.write(tmp_path / "a.wav", np.full(800, 0.1), 16000)
+    (tmp_path / "wav.scp").write_text("".join(f"{name} {tmp_path}/a.wav\n" for name in names))
+    drawn = [job.uid for job in plan_jobs(tmp_path / "wav.scp", tmp_path / "out", max_utts=12)]
+    assert len(set(drawn)) == 12 and {name.partition("_")[0] for name in drawn} == {
+        f"corpus{number}" for number in range(4)
+    }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 from helpers.saved_models import save_model
@@ -19,6 +20,7 @@ from espnet_hybridse.generative.flow_bsrnn import FlowBSRNN
 from espnet_hybridse.inference.options import piece_of
 from espnet_hybridse.model.find import find_model
 from espnet_hybridse.model.loading import load_model
+from espnet_hybridse.plugin import find_class
 
 TFGRIDNET = {"n_srcs": 1, "n_layers": 1, "lstm_hidden_units": 8, "emb_dim": 8}
 CHANNELS, LAYERS = 8, 2
@@ -82,10 +84,13 @@ def flow_checkpoint(path, monkeypatch, average=True):
 
 def test_the_baseline_s_bsrnn_is_that_of_espnet(tmp_path, monkeypatch):
     path, network = bsrnn_checkpoint(tmp_path / "bsrnn.ckpt", monkeypatch)
-    loaded = load_model(find_model(path))
+    loaded = load_model(find_model(path), find_class)
     expected, ours = network.state_dict(), loaded.model.separator.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in ours.items())
     assert "baseline_code" not in sys.modules
+    soundfile.write(tmp_path / "in.wav", noise(3203), 16000)
+    assert main(["enhance", f"{tmp_path}/in.wav", f"{tmp_path}/out.wav", f"--model={path}"]) == 0
+    assert soundfile.info(tmp_path / "out.wav").frames == 3203
     enhancer = Enhancer.from_pretrained(path, gate="off")
     for fs in RATES:
         wav = noise(fs // 5 + 3)
@@ -96,7 +101,9 @@ def test_the_baseline_s_bsrnn_is_that_of_espnet(tmp_path, monkeypatch):
 def test_the_baseline_s_flow_takes_the_average_of_its_weights(tmp_path, monkeypatch):
     path = flow_checkpoint(tmp_path / "flow_bsrnn.ckpt", monkeypatch)
     plain = flow_checkpoint(tmp_path / "plain.ckpt", monkeypatch, average=False)
-    separator, other = (load_model(find_model(file)).model.separator for file in (path, plain))
+    separator, other = (
+        load_model(find_model(file), find_class).model.separator for file in (path, plain)
+    )
     assert (separator.start, separator.steps) == (0.9, 15)
     assert not torch.equal(separator.condition_fc.weight, other.condition_fc.weight)
     enhancer = Enhancer.from_pretrained(path, gate="off")
@@ -127,7 +134,7 @@ def test_a_published_checkpoint_is_a_branch_and_a_third_input(tmp_path, monkeypa
         np.testing.assert_array_equal(again, expected)
     # The optimiser stayed behind.
     assert set(torch.load(tmp_path / "packed/disc/model.pth")) <= set(
-        load_model(tmp_path / "packed/disc").model.state_dict()
+        load_model(tmp_path / "packed/disc", find_class).model.state_dict()
     )
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from espnet_hybridse.cli.arguments import pairs
 from espnet_hybridse.cli.main import VERBS
+from espnet_hybridse.release.submission import TEMPLATE, make_readme
 
 pytestmark = pytest.mark.compat
 
@@ -59,6 +61,14 @@ def test_commands_have_the_options_they_name(name, capsys):
             pytest.fail(f"{verb} {shlex.join(words)}: {capsys.readouterr().err}")
         if str(getattr(args, "config", "")).startswith("conf/"):
             assert (ROOT / args.config).is_file(), args.config
+
+
+def test_the_example_of_a_submission_fills_every_field():
+    words = [
+        words for page in NAMES.values() for verb, *words in commands(page) if verb == "submit"
+    ]
+    asked = [args for args in map(parser_of("submit").parse_args, words) if not args.check]
+    assert asked and all(make_readme(TEMPLATE, pairs(args.fact, "--fact")) for args in asked)
 
 
 @pytest.mark.parametrize("verb", TABLES)

@@ -1,9 +1,13 @@
 """A training YAML is checked before anything is built."""
 
+import re
+
 import pytest
 import yaml
+from espnet2.utils.get_default_kwargs import get_default_kwargs
 
 from espnet_hybridse.fileio.yaml_config import ConfigError
+from espnet_hybridse.plugin import find_class
 from espnet_hybridse.training.config import check_train_config
 
 CRITERION = {"name": "mr_stft", "wrapper": "fixed_order", "wrapper_conf": {"weight": 1.0}}
@@ -47,3 +51,54 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path):
 @pytest.mark.parametrize("model", ["disc", "gen", "fusion"])
 def test_presets_pass(request, preset, model):
     check_train_config(request.config.rootpath / "conf" / preset / f"train_{model}.yaml")
+
+
+NO_RESULT = {"amp_dtype", "activation_checkpointing", "decode_dtype", "feature_cache"}
+NO_RESULT |= {"feature_cache_gb", "name", "only_for_test"}
+"""Options that change speed and memory, or names."""
+GIVEN = {
+    "n_srcs",
+    "n_imics",
+    "disc",
+    "gen",
+    "gen_fs",
+    "safety_to",
+    "network",
+    "max_share",
+    "hear_s",
+}
+GIVEN |= {"top_k", "top_p", "seed"}
+"""What the task itself gives, and options of what the paper preset has switched off."""
+PAPER = ["disc", "gen", "gen_free_running", "fusion"]
+
+
+@pytest.mark.parametrize("model", PAPER)
+def test_the_paper_preset_holds_every_value_that_decides_the_result(request, model):
+    path = request.config.rootpath / f"conf/paper/train_{model}.yaml"
+    config = yaml.safe_load(path.read_text())
+    parts = [("separator", config["separator"], config["separator_conf"])]
+    parts += [("criterion", term["name"], term["conf"]) for term in config["criterions"]]
+    for kind, name, conf in parts:
+        known = get_default_kwargs(find_class(kind, name)).keys()
+        assert known - conf.keys() <= NO_RESULT | GIVEN, name
+
+
+@pytest.mark.parametrize("name", [*(f"train_{model}" for model in PAPER), "simulation"])
+def test_every_value_of_the_paper_preset_says_whose_it_is(request, name):
+    text = (request.config.rootpath / f"conf/paper/{name}.yaml").read_text()
+    for line in text.splitlines():
+        key, _, value = line.partition(": ")
+        # A line that only opens a block has no value of its own.
+        if value and not key.startswith("#"):
+            marked = re.search(r"# (paper|ours|TF-GridNet|challenge)", value)
+            assert marked, line
+
+
+def test_the_two_generative_files_of_the_paper_differ_in_one_value(request):
+    one, other = (
+        yaml.safe_load((request.config.rootpath / f"conf/paper/{name}.yaml").read_text())
+        for name in ("train_gen", "train_gen_free_running")
+    )
+    share = other["separator_conf"].pop("free_running_prob")
+    assert one["separator_conf"].pop("free_running_prob") == 0.0 < share
+    assert one == other

@@ -236,3 +236,21 @@ def test_cmd_sh_names_espnet_s_scripts(tmp_path):
     assert sourced(tmp_path, **given).stdout.endswith("slurm.pl --config conf/slurm.conf\n")
     assert "needs ESPNET_ROOT" in sourced(tmp_path, cmd_backend="sge").stderr
     assert "expected local, slurm, sge or pbs" in sourced(tmp_path, cmd_backend="k8s").stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("breaks", [False, True])
+def test_torchrun_starts_two_processes_and_an_error_is_the_rank_s_own(tmp_path, breaks):
+    raw = make_noise_data(tmp_path)
+    run = noise_run(tmp_path, "disc", tmp_path / "exp", batch_size=2)
+    run = replace(run, launcher="torchrun", nproc=2)
+    if not breaks:
+        assert "1 epochs" in train(run)
+        assert (run.exp / "steps1.json").is_file() and (run.exp / "1epoch.pth").is_file()
+        return
+    for path in raw.glob("wav_*.wav"):
+        path.write_bytes(b"no audio")
+    with pytest.raises(RuntimeError, match="failed") as told:
+        train(run)
+    cause = str(told.value).splitlines()[1]
+    assert "wav_utt0" in cause and "ChildFailedError" not in cause

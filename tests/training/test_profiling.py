@@ -53,7 +53,7 @@ def test_hours_memory_and_disk_of_the_whole(tmp_path, monkeypatch):
     # A million weights of 4 bytes: weights, two moments, an average.
     assert "disk: 0.016 GB a checkpoint, 0.096 GB in all" in text
     assert "memory of a process:" in text and "aten::" in text
-    assert "4 MB of gradients" in text
+    assert "4 MB of gradients" in text and "of its own, of batch_per_gpu utterances" in text
     assert (tmp_path / "profile.json").is_file()
 
 

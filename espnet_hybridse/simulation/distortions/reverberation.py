@@ -12,7 +12,7 @@ class Reverberation:
 
     The direct path's delay is taken out of both, so that the target stays aligned with the dry
     speech (and with its tokens), and its height is set to 1, so that the level stays. What would
-    sound after the speech's end is cut off.
+    sound after the speech's end is cut off, of a response longer than the speech too.
 
     rir: (R,) at the speech's rate
     """
@@ -33,7 +33,13 @@ class Reverberation:
         return self._convolve(speech, self.rir.size)
 
     def target(self, speech: np.ndarray, fs: int) -> np.ndarray:
-        """Speech (T,) at `fs` Hz with its direct path and early reflections only, float32."""
+        """Speech (T,) at `fs` Hz with its direct path and early reflections only, float32.
+
+        Of `early_ms` 0 it is the dry speech, with the sign of the direct path: half of the ringing
+        of a fractional delay would colour it.
+        """
+        if not self.early_ms:
+            return (np.sign(self.rir[self.direct]) * speech).astype(np.float32)
         return self._convolve(speech, self.direct + int(round(self.early_ms * fs / 1000)) + 1)
 
     @property

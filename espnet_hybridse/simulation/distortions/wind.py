@@ -69,7 +69,7 @@ class WindNoise:
     sc_gain: gain of the wind in the side chain
     clipping, clipping_threshold: clip the mixture at this share of its own extrema
     snr_db, wind: active speech above active wind before the compressor, and a recording (N,) at
-        the speech's rate; `mixed_with` sets them
+        the speech's rate; mix_gain: of the mixture; `mixed_with` sets them
     """
 
     threshold: float
@@ -81,6 +81,7 @@ class WindNoise:
     clipping_threshold: float
     snr_db: float = field(default=0.0, compare=False)
     wind: np.ndarray | None = field(default=None, compare=False, repr=False)
+    mix_gain: float = field(default=1.0, compare=False)
 
     def __post_init__(self):
         if not (0 < self.threshold <= 1 and self.ratio >= 1):
@@ -107,9 +108,9 @@ class WindNoise:
             f"clipping_threshold={self.clipping_threshold})"
         )
 
-    def mixed_with(self, wind: np.ndarray, snr_db: float) -> "WindNoise":
-        """The same parameters with a recording and its SNR in dB."""
-        return replace(self, wind=wind, snr_db=snr_db)
+    def mixed_with(self, wind: np.ndarray, snr_db: float, mix_gain: float = 1.0) -> "WindNoise":
+        """The same parameters with a recording, its SNR in dB and the mixture's gain."""
+        return replace(self, wind=wind, snr_db=snr_db, mix_gain=mix_gain)
 
     def apply(
         self, speech: np.ndarray, fs: int, rng: np.random.Generator | None = None
@@ -126,7 +127,7 @@ class WindNoise:
         peak = max(np.abs(speech).max(), np.abs(wind).max(), 1e-10) / 0.9
         level = self.sc_gain / peak * _envelope(wind, fs, self.attack, self.release)
         gain = np.minimum(1.0, (np.maximum(level, 1e-10) / self.threshold) ** (1 / self.ratio - 1))
-        mix = speech * gain + wind
+        mix = self.mix_gain * (speech * gain + wind)
         if self.clipping:
             limit = self.clipping_threshold
             mix = np.clip(mix, limit * mix.min(), limit * mix.max())
