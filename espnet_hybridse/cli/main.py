@@ -15,6 +15,7 @@ PIPE_CLOSED = 141
 GROUPS = {
     "use": {
         "enhance": "enhance a file, a folder, a pattern or a wav.scp",
+        "demo": "a page in the browser: hear, see and compare what is done to a recording",
     },
     "make data": {
         "prepare": "lists of speech, noise, wind and room responses",

@@ -1,5 +1,6 @@
 """Noisy recordings that the page offers: of a folder, of the recipe's test set, or its own."""
 
+from collections import Counter
 from pathlib import Path
 
 from espnet_hybridse.fileio.folders import only_audio, walk
@@ -8,8 +9,9 @@ from espnet_hybridse.fileio.lists import ListError, read_list
 COUNT = 4
 OWN = Path(__file__).with_name("examples")
 """Three sentences with noise made here; `README.md` there says of what."""
-TEST_SET = Path(__file__).parents[2] / "egs/mini/enh1/dump/raw/test/wav.scp"
-"""Of the recipe, once it was run in this checkout."""
+RECIPE = Path(__file__).parents[2] / "egs/mini/enh1"
+TEST_SET = RECIPE / "dump/raw/test/wav.scp"
+"""Of the recipe, once it was run in this checkout; its places are relative to the recipe."""
 
 
 def find_examples(folder: str | Path | None = None, count: int = COUNT) -> dict[str, Path]:
@@ -30,7 +32,7 @@ def find_examples(folder: str | Path | None = None, count: int = COUNT) -> dict[
                 f"--examples {folder}: neither a wav.scp nor audio there; name a folder with some"
             )
     else:
-        found = _listed(TEST_SET) or _in(OWN)
+        found = _listed(TEST_SET, RECIPE) or _in(OWN)
     names = list(found)[:: max(len(found) // count, 1)][:count]
     return {name: found[name] for name in names}
 
@@ -39,13 +41,13 @@ def _in(folder: Path) -> dict[str, Path]:
     listed = _listed(folder / "wav.scp")
     if listed or not folder.is_dir():
         return listed
-    return {path.stem: path for path in sorted(only_audio(walk(folder), folder))}
+    return {path.stem: path for path in sorted(only_audio(walk(folder), folder, Counter()))}
 
 
-def _listed(scp: Path) -> dict[str, Path]:
-    """Files of a list; entries of archives are left out, a browser cannot send them."""
+def _listed(scp: Path, root: Path = Path()) -> dict[str, Path]:
+    """Files of a list below `root`; entries of archives are left out."""
     try:
         table = read_list(scp)
     except (ListError, OSError):
         return {}
-    return {uid: Path(place) for uid, place in table.items() if Path(place).is_file()}
+    return {uid: root / place for uid, place in table.items() if (root / place).is_file()}

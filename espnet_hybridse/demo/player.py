@@ -11,7 +11,8 @@ from espnet_hybridse.inference.measures import Measures
 
 SCRIPT, STYLE = (Path(__file__).with_name(name) for name in ("player.js", "page.css"))
 SAVE = (
-    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" aria-hidden="true">'
+    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
+    'aria-hidden="true">'
     '<path d="M12 4v11m-5-5 5 5 5-5M5 20h14"/></svg>'
 )
 MEASURES = {
@@ -126,8 +127,8 @@ def gate_text(decision: Decision | None) -> str:
 
 def _seen(measures: Measures) -> str:
     return (
-        f"Speech at {measures.level_db:.0f} dB, floor at {measures.floor_db:.0f} dB, signal to noise "
-        f"{measures.snr_db:.0f} dB, band up to {measures.band_edge_hz / 1000:.1f} kHz, "
+        f"Speech at {measures.level_db:.0f} dB, floor at {measures.floor_db:.0f} dB, signal to "
+        f"noise {measures.snr_db:.0f} dB, band up to {measures.band_edge_hz / 1000:.1f} kHz, "
         f"{measures.speech_s:.1f} s with speech"
     )
 

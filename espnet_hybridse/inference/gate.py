@@ -81,22 +81,41 @@ def decide(measures: Measures | None) -> Decision:
     """How much of the enhancement a recording with these measures takes."""
     if measures is None:
         return Decision(1.0, 0.0, "too short to measure", None)
-    mean, spread, linear, square, constant = _coefficients()
-    scaled = ((features(measures) - mean) / spread).clip(-MOST_SPREADS, MOST_SPREADS)
-    votes = linear * scaled + square * np.square(scaled)
-    chance = float(1 / (1 + np.exp(-(votes.sum() + constant))))
+    network = _network()
+    scaled = ((features(measures) - network.mean) / network.spread).clip(
+        -MOST_SPREADS, MOST_SPREADS
+    )
+    # Beside the decision itself, what it would be were one measure after the other as usual.
+    without = np.where(np.eye(len(CLEAN), dtype=bool), 0.0, scaled)
+    votes = network(np.concatenate([scaled[None], without]))
+    chance = float(1 / (1 + np.exp(-votes[0])))
     share = float(np.clip((NONE_ABOVE - chance) / (NONE_ABOVE - ALL_BELOW), 0.0, 1.0))
-    speaking = votes.argmax() if chance > 0.5 else votes.argmin()
+    spoke = votes[0] - votes[1:]
+    speaking = spoke.argmax() if chance > 0.5 else spoke.argmin()
     return Decision(share, chance, CLEAN[speaking], measures)
 
 
+@dataclass(frozen=True)
+class Network:
+    """One hidden layer over the scaled measures: (N, D) -> log odds of clean speech (N,)."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+    hidden: np.ndarray
+    hidden_bias: np.ndarray
+    out: np.ndarray
+    out_bias: np.ndarray
+
+    def __call__(self, scaled: np.ndarray) -> np.ndarray:
+        return np.maximum(scaled @ self.hidden.T + self.hidden_bias, 0.0) @ self.out + self.out_bias
+
+
 @cache
-def _coefficients() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+def _network() -> Network:
     table = json.loads(COEFFICIENTS.read_text(encoding="utf-8"))
-    if tuple(table["measures"]) != CLEAN:
+    if tuple(table.pop("measures")) != CLEAN:
         raise ValueError(f"{COEFFICIENTS}: of other measures; run python -m benchmarks.fit_gate")
-    arrays = (np.array(table[name]) for name in ("mean", "spread", "linear", "square"))
-    return (*arrays, table["constant"])
+    return Network(**{name: np.array(values) for name, values in table.items()})
 
 
 def decide_whole(wav: np.ndarray, fs: int) -> Decision:

@@ -73,7 +73,7 @@ class SideBySide:
     def _segments(
         self, blocks: Iterable[np.ndarray], fs: int, share: float, on_mask: OnMask | None
     ) -> Iterator[np.ndarray]:
-        """(C, T_i) at a rate of the model -> finished (outputs * C, T_i), cut as `Enhancer` does."""
+        """(C, T_i) at a rate of the model -> finished (outputs * C, T_i), cut as by `Enhancer`."""
         one = self.enhancer
         care = Conditioning(fs, one.options.gate != "off")
         segment, overlap = round(one.segment_s * fs), round(one.overlap_s * fs)

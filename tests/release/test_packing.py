@@ -17,6 +17,7 @@ from espnet_hybridse.cli.main import main
 from espnet_hybridse.fileio.assets import AssetCorrupt
 from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.model.find import DEFAULT_MODEL, find_model
+from espnet_hybridse.release.hub import judged
 from espnet_hybridse.release.submission import check_submission
 
 pytestmark = pytest.mark.compat
@@ -33,6 +34,13 @@ def packed(models, tmp_path_factory):
     arguments = [f"--{name}={models / name}" for name in ("disc", "gen", "hybrid")]
     arguments += [f"--tokens={models}", f"--out={root}/folder", f"--zip={root}/zips"]
     facts = ["--fact", "data=none, random weights", "seed=0", "licence=CC0-1.0"]
+    (root / "table.md").write_text("| System | PESQ |\n| :-- | --: |\n| GTCRN | 1.48 |\n")
+    (root / "row.png").write_bytes(b"a picture")
+    (root / "LICENSES.md").write_text(
+        "# Recordings\n\n| source | licence |\n|---|---|\n| a | CC0 |\n"
+    )
+    facts += [f"--results={root}/table.md", f"--picture={root}/row.png"]
+    facts += [f"--data_licences={root}/LICENSES.md"]
     assert main(["pack", *arguments, f"--hub={root}/hub", *facts]) == 0
     return root
 
@@ -69,9 +77,42 @@ def test_the_hub_folder_has_a_card_and_nothing_but_a_model_s_files(packed):
     assert yaml.safe_load(front)["license"] == "cc0-1.0"
     for title in ("Configuration", "Data", "Results", "Licence", "Limits", "Training"):
         assert f"## {title}\n" in text
+    assert "| GTCRN | 1.48 |" in text and "| a | CC0 |" in text
+    assert "](spectrograms.png)" in text and (hub / "spectrograms.png").read_bytes() == b"a picture"
     assert not list(hub.rglob("*.pth"))
-    suffixes = {path.suffix for path in hub.rglob("*") if path.is_file()}
-    assert suffixes == {".yaml", ".json", ".safetensors", ".md"}
+    files = {path.suffix for path in hub.rglob("*") if path.is_file()}
+    assert files == {".yaml", ".json", ".safetensors", ".md", ".png", ".py", ".txt"}
+
+
+def test_the_card_names_metrics_that_were_in_a_loss():
+    assert judged({"disc": [], "hybrid": []}).startswith("No metric was in a loss")
+    assert "hybrid: DNSMOS OVRL, PESQ" in judged({"disc": [], "hybrid": ["DNSMOS OVRL", "PESQ"]})
+
+
+def test_parts_of_a_card_are_looked_for_before_the_work(models, tmp_path, capsys):
+    given = [f"--disc={models}/disc", f"--tokens={models}", f"--out={tmp_path}/out"]
+    assert main(["pack", *given, f"--hub={tmp_path}/hub", "--results=none.md"]) == 2
+    assert "--results none.md: no such file" in capsys.readouterr().err
+    (tmp_path / "table.md").write_text("")
+    assert main(["pack", *given, f"--results={tmp_path}/table.md"]) == 2
+    assert "are for the card of --hub DIR" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_hub_folder_brings_its_page(packed, monkeypatch):
+    """`app.py` serves the folder that it stands in, at a Space's address."""
+    pytest.importorskip("gradio", reason="of the extra demo")
+    import runpy
+
+    given = {}
+    serve = "espnet_hybridse.demo.page.serve"
+    monkeypatch.setattr(serve, lambda model, **options: given.update(options, model=model))
+    runpy.run_path(str(packed / "hub" / "app.py"), run_name="__main__")
+    assert given["model"] == str(packed / "hub") and given["port"] == 7860
+    assert given["examples"] and not given.get("share")
+    _, front, _ = (packed / "hub" / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(front)["app_file"] == "app.py"
+    assert "espnet_hybridse[demo]" in (packed / "hub" / "requirements.txt").read_text()
 
 
 @pytest.mark.parametrize("branch", ["disc", "gen", "hybrid"])
