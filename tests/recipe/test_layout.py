@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "release": {"inference", "model", "sqa", "scoring", "tokens", "encoders", *GROUND},
     "report": {"scoring", "inference", "simulation", "training", *GROUND},
     "peers": {"inference", *GROUND},
+    "demo": {"inference", "scoring", "model", *GROUND},
     "bin": {"training", "model", *GROUND},
 }
 """Folder -> the folders below it that it may import; `cli` may import any, nobody imports it."""
