@@ -29,6 +29,7 @@ def compare(rendered, tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_every_variant_is_trained_judged_and_stands_in_the_table(compare, capsys):
     status, out = compare("--names", "lstm", "gru")
     assert status == 0
@@ -42,6 +43,7 @@ def test_every_variant_is_trained_judged_and_stands_in_the_table(compare, capsys
     assert table in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_has_been_measured_is_kept(compare):
     _, out = compare("--names", "lstm")
     (out / "lstm.json").write_text('{"parameters": 7}')

@@ -40,6 +40,7 @@ def rows_of(values):
     return {row["system"]: row for row in values["rows"]}
 
 
+@pytest.mark.slow
 def test_every_system_is_measured(result):
     rows = rows_of(result)
     assert list(rows) == [key for key in SYSTEMS if key != "ours_compile"]
@@ -53,6 +54,7 @@ def test_every_system_is_measured(result):
     assert 30 < rows["bsrnn"]["params_m"] < 40, "the challenge's baseline"
 
 
+@pytest.mark.slow
 def test_same_weights_give_the_same_output(result):
     rows = rows_of(result)
     for key in ("ours", "ours_ckpt"):
@@ -65,6 +67,7 @@ def test_same_weights_give_the_same_output(result):
         assert rows[key]["difference"] is None
 
 
+@pytest.mark.slow
 def test_the_run_says_what_it_was(result):
     assert result["command"].startswith("python -m benchmarks.")
     for key in ("processor", "threads", "torch", "espnet", "espnet_hybridse", "device"):
@@ -103,6 +106,7 @@ def die():
     return (lambda: None), (lambda: os._exit(9))
 
 
+@pytest.mark.slow
 def test_peak_memory_is_exact_and_survives_a_dead_process():
     with MemoryProbe(torch.device("cpu"), 1) as probe:
         assert probe.peak(hold, 100) == pytest.approx(100, abs=5)
@@ -111,6 +115,7 @@ def test_peak_memory_is_exact_and_survives_a_dead_process():
         assert probe.peak(hold, 20) == pytest.approx(20, abs=5)
 
 
+@pytest.mark.slow
 def test_a_failing_system_is_a_row_with_the_reason(tmp_path, capsys):
     # TFGridNetV3 has no such option; TFGridNetSFI refuses this value of it.
     options = ["--rates", "8000", "--systems", "v3", "configured", "--skip_training"]

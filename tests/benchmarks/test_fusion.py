@@ -36,6 +36,7 @@ def bench(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_time_and_memory_of_a_step_with_and_without_the_term(bench):
     status, rows = bench(CONF, "--systems", "off", "dnsmos")
     off, dnsmos = rows
@@ -57,6 +58,7 @@ def test_wrong_options_name_what_is_accepted(bench, capsys, options, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_config_without_the_term_is_refused(bench, capsys):
     assert bench({**CONF, "criterions": CONF["criterions"][:1]})[0] == 2
     assert "no criterion 'sqa'" in capsys.readouterr().err

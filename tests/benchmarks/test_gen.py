@@ -42,6 +42,7 @@ def bench(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_every_system_at_every_batch_and_the_whole_branch(bench, capsys):
     status, values = bench("--batch", "1", "3", "--file_s", "1.5", "--fs", "24000")
     assert status == 0

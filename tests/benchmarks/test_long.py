@@ -9,6 +9,7 @@ from benchmarks.long import main as long_main
 from espnet_hybridse.fileio.yaml_config import read_yaml
 
 
+@pytest.mark.slow
 def test_every_sample_comes_back_and_one_piece_takes_more_memory_than_many():
     configs = {name: read_yaml(preset_config("mini", file)) for name, file in FILES.items()}
     settings = long.LongSettings([0.1], "disc", 8000, segment_s=2.0, batch=1, whole=0.5, threads=1)

@@ -16,6 +16,7 @@ from espnet_hybridse.simulation.distortions.codec import Codec
 from espnet_hybridse.simulation.meta import Sample
 
 
+@pytest.mark.slow
 def test_every_distortion_and_the_workers_are_measured(tmp_path, capsys):
     file = tmp_path / "bench.json"
     options = ["--num", "2", "--repeat", "1", "--workers", "1", "--skip_plain"]

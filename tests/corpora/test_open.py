@@ -132,6 +132,7 @@ def prepared(tmp_path, repositories, **options):
     return tmp_path / "data", lines
 
 
+@pytest.mark.slow
 def test_three_sets_share_no_voice_no_source_and_no_room(tmp_path, repositories):
     data, lines = prepared(tmp_path, repositories)
     assert [line.split(":")[0] for line in lines[:3]] == ["train", "valid", "test"]

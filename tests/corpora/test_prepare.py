@@ -68,6 +68,7 @@ def prepare_own(own, *extra):
     )
 
 
+@pytest.mark.slow
 def test_own_folders_give_three_sets_without_shared_speakers_noises_or_rooms(own, capsys):
     assert prepare_own(own) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -97,6 +98,7 @@ def test_own_folders_give_three_sets_without_shared_speakers_noises_or_rooms(own
     assert set.union(*speakers) == {"ann", "bob", "cy", "dee", "eve"}
 
 
+@pytest.mark.slow
 def test_second_run_is_one_line_and_other_options_are_prepared_anew(own, capsys):
     assert prepare_own(own) == 0
     before = (own / "data" / "train" / "speech.scp").read_text()
@@ -261,6 +263,7 @@ def test_file_without_folder_is_its_own_speaker(tmp_path):
     assert (recording.speaker, recording.lang, recording.text) == ("ann_b", "de", NO_TEXT)
 
 
+@pytest.mark.slow
 def test_rooms_are_reproducible_and_last_as_long_as_they_should(tmp_path):
     with ProcessPoolExecutor(2) as pool:
         first = make_rooms(tmp_path / "a", 9, 1, pool)

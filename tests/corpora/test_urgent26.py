@@ -96,6 +96,7 @@ def prepared(corpora, conf, xcodec_dir, tmp_path_factory):
 # --- from the corpora ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_corpus_is_listed_with_its_labels(prepared):
     out, _, printed = prepared
     data = out / "data"
@@ -128,6 +129,7 @@ def test_every_corpus_is_listed_with_its_labels(prepared):
     assert "16 corpora of these stages used, 0 left out" in printed
 
 
+@pytest.mark.slow
 def test_sets_follow_the_challenge_and_share_nobody(prepared):
     data = prepared[0] / "data"
     speakers = {
@@ -149,6 +151,7 @@ def test_sets_follow_the_challenge_and_share_nobody(prepared):
     assert sum(map(len, rooms)) == len(set.union(*rooms))
 
 
+@pytest.mark.slow
 def test_bad_files_are_named_counted_and_left_out(prepared):
     out, _, printed = prepared
     reasons = (out / "data/quarantine.tsv").read_text()
@@ -162,6 +165,7 @@ def test_bad_files_are_named_counted_and_left_out(prepared):
     assert "3 quarantined" in printed
 
 
+@pytest.mark.slow
 def test_two_channels_become_one_for_speech_and_stay_for_noise(prepared):
     data = prepared[0] / "data/train"
     child = read_sources(data / "speech.scp")["nnces_read_M5_10_M5_10_02"][1]
@@ -171,6 +175,7 @@ def test_two_channels_become_one_for_speech_and_stay_for_noise(prepared):
     assert wham.endswith("high_res_wham/audio/Train1.wav")
 
 
+@pytest.mark.slow
 def test_stages_2_to_4_leave_sets_and_tokens(prepared):
     out = prepared[0]
     for name, count in (("train", 4), ("valid", 2), ("test", 2)):
@@ -184,6 +189,7 @@ def test_stages_2_to_4_leave_sets_and_tokens(prepared):
     assert (manifest["backend"], manifest["vocab_size"]) == ("xcodec", 1024)
 
 
+@pytest.mark.slow
 def test_one_step_of_each_training(prepared):
     out, words, _ = prepared
     done = recipe("run.sh", "--stage", 5, "--stop_stage", 6, *words)
@@ -396,6 +402,7 @@ def test_their_train_sources_are_read_where_they_lie(checkout, tmp_path):
         run(parser().parse_args(["--challenge_dir", str(tmp_path)]))
 
 
+@pytest.mark.slow
 def test_their_simulated_sets_go_through_the_recipe_by_lists(checkout, tmp_path):
     clean = next(iter(read_list(checkout / "data/validation/spk1.scp").values()))
     (checkout / clean).unlink()

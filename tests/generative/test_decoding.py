@@ -159,6 +159,7 @@ def test_sampling_has_the_same_result_alone_and_in_a_batch():
     assert any(not torch.equal(both, sample(seed, top_k=5)) for seed in range(2, 6))
 
 
+@pytest.mark.slow
 def test_samples_follow_the_probabilities_within_top_k_and_top_p():
     logits = torch.tensor([0.1, 0.5, 0.15, 0.25]).log()
 

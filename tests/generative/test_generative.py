@@ -359,6 +359,7 @@ def test_residual_fills_what_a_mask_cannot(kind):
         assert bool(y.abs().sum() > 0) == residual
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bands", [False, True])
 def test_the_native_refiner_restores_what_is_missing_above_8_khz(make, bands):
     """Full-band noise bursts whose upper half was cut off: 120 steps bring it back, the 16 kHz

@@ -198,6 +198,7 @@ def test_archives_that_mean_harm_do_none(models, tmp_path, monkeypatch):
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_with_nothing_lost_or_half_written(models, tmp_path, capsys):
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()

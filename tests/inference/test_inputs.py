@@ -152,6 +152,7 @@ def test_names_that_are_no_text(models, tmp_path, capsys):
     assert list(table) == ["caf\\xe9"] and soundfile.info(table["caf\\xe9"]).frames == 2400
 
 
+@pytest.mark.slow
 def test_containers_of_all_kinds_at_once(models, tmp_path, capsys):
     folder = tmp_path / "in"
     files(folder, "a.wav", "notes.flac")

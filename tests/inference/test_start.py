@@ -35,6 +35,7 @@ build_parser().format_help()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code, heavy",
     [(ENHANCE, HEAVY), (DOCTOR, tuple(set(HEAVY) - {"torchaudio"})), (HELP, ("torch", "numpy"))],

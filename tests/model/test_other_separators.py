@@ -148,6 +148,7 @@ def test_a_fusion_with_other_systems_trains_and_travels(rendered, trained):
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_third_system_is_packed_with_its_hybrid(rendered, trained, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     exp = tmp_path / "hybrid"

@@ -60,6 +60,7 @@ def test_training_resumes_where_it_stopped(rendered, disc, capsys):
     assert "resumed using" in log and "2epoch results" in log and log.count("1epoch results") == 1
 
 
+@pytest.mark.slow
 def test_killed_training_resumes(rendered):
     config = write_config(rendered, "disc", max_epoch=50)
     arguments = command(rendered, "disc", config)
@@ -83,6 +84,7 @@ def test_killed_training_resumes(rendered):
     assert "resumed using" in log and f"{goal}epoch results" in log
 
 
+@pytest.mark.slow
 def test_hybrid_from_dumped_branches_scores(rendered, disc):
     wavs = rendered / "dump/raw/train/wav.scp"
     for branch in ("disc", "gen"):  # the discriminative branch stands for both here
@@ -146,6 +148,7 @@ def test_branches_learn_with_the_fusion_when_unfrozen(rendered, disc):
     assert all(torch.equal(loaded[joint + name], v) for name, v in weights.items())
 
 
+@pytest.mark.slow
 def test_generative_branch_from_tokens_to_audio(rendered, capsys):
     pytest.importorskip("sklearn", reason="extra 'recipe' is not installed")
     tokens = rendered / "dump/tokens/train"
@@ -182,6 +185,7 @@ def test_generative_branch_from_tokens_to_audio(rendered, capsys):
     assert "tokens are not compatible: vocab_size is 17" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_killed_tokenizing_resumes_without_loss(rendered, tmp_path, capsys):
     pytest.importorskip("sklearn", reason="extra 'recipe' is not installed")
     speech = read_list(rendered / "dump/raw/train/spk1.scp")

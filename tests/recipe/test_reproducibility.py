@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from helpers.training_runs import make_run, train_here
 
 
@@ -13,6 +14,7 @@ def curve(rendered, folder, *options):
     return np.array([json.loads(row)["loss"] for row in rows])
 
 
+@pytest.mark.slow
 def test_fifty_steps_are_the_same_whatever_the_workers(rendered, tmp_path):
     first = curve(rendered, tmp_path / "a")
     again = curve(rendered, tmp_path / "b", "--num_workers", "2")

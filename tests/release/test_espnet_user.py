@@ -89,6 +89,7 @@ def test_a_file_without_a_header_is_named(several, models, capsys):
     assert "a tells no rate" in (text := capsys.readouterr().err) and "utt2fs,utt2fs" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branch", ["disc", "gen", "hybrid"])
 def test_separate_speech_gives_the_same_for_every_length(branch, monkeypatch):
     """Stock ESPnet's class on the models of the repository, as they stand there."""

@@ -191,6 +191,7 @@ def test_incompatible_manifests_name_the_field():
         write_manifest(".", {key: value for key, value in a.items() if key != "sha256"})
 
 
+@pytest.mark.slow
 def test_command_line(speech, tmp_path, wavlm_dir, capsys):
     command = ["tokenize", "--spk1", str(speech), "--out", str(tmp_path), "--semantic", "wavlm"]
     command += ["--model", wavlm_dir]

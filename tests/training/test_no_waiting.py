@@ -51,6 +51,7 @@ def case(request, wavlm_dir):
     return build(preset, "disc", **DISC, amp_dtype=None), {}
 
 
+@pytest.mark.slow
 def test_a_step_reads_nothing_from_the_device(case):
     model, extra = case
     meta = torch.device("meta")

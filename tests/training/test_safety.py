@@ -246,6 +246,7 @@ def test_crops_depend_on_their_place_alone():
     assert starts(0)[0][0] != starts(0)[1][0], "an utterance met twice is cut elsewhere"
 
 
+@pytest.mark.slow
 def test_overfit_and_profile(rendered, tmp_path, capsys):
     run = make_run(rendered, tmp_path / "exp")
     sets = [f"--{name}={run.train}" for name in ("train", "valid")]
