@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--noise", type=Path, help="list of noise without speech")
     parser.add_argument("--noisy", type=Path, help="list of noisy speech")
     parser.add_argument("--ref", type=Path, help="list of its references")
-    parser.add_argument("--metrics", nargs="+", default=["PESQ", "ESTOI", "DNSMOS"])
+    parser.add_argument("--metrics", nargs="+", default=["PESQ", "ESTOI", "DNSMOS_OVRL"])
     parser.add_argument("--max_utts", type=int, help="of each list")
     parser.add_argument("--nj", type=int, default=1, help="processes of the scoring")
     args = parser.parse_args()

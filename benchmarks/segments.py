@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--noisy", type=Path, required=True, help="list of noisy speech")
     parser.add_argument("--ref", type=Path, required=True, help="list of its references")
     parser.add_argument("--seconds", nargs="+", type=float, default=[10.0, 5.0, 2.0, 1.0])
-    parser.add_argument("--metrics", nargs="+", default=["PESQ", "ESTOI", "DNSMOS"])
+    parser.add_argument("--metrics", nargs="+", default=["PESQ", "ESTOI", "DNSMOS_OVRL"])
     parser.add_argument("--max_utts", type=int)
     parser.add_argument("--nj", type=int, default=1, help="processes of the scoring")
     args = parser.parse_args()
