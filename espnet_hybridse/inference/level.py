@@ -21,6 +21,8 @@ SPEAKING_SHARE = 0.3
 """Of the frames between two steps, from which on they are speech."""
 VOICED_SHARE = 0.15
 """Of the frames within reach, from which on somebody speaks."""
+OWN_SHARE = 0.05
+"""Of the frames between two steps: a pause is near speech, but has none of its own."""
 TARGET_DB = -18.0
 """Level of the loudest frames within reach; that of the recordings that networks are trained on."""
 SMOOTH_S = 0.1
@@ -51,47 +53,58 @@ class Leveller:
         frames = np.pad(wav, ((0, 0), (0, max(hop - wav.shape[1], 0))))[:, : count * hop]
         level = 10 * np.log10(np.square(frames.reshape(len(wav), count, hop)).mean((0, 2)) + 1e-20)
         loudest = wav[np.square(wav).mean(1).argmax()]
-        speaking = self._speaking(loudest, voice, count)
-        followed = self._follow(level, speaking)
+        voiced = _voiced(loudest, voice, count)
+        followed = self._follow(level, voiced)
         gain_db = TARGET_DB - _smooth(followed, round(SMOOTH_S / HOP_S))
         places = (np.arange(count) + 0.5) * hop
         gain_db = np.interp(np.arange(wav.shape[1]), places, gain_db)
         return 10 ** (gain_db / 20)
 
-    def _follow(self, level: np.ndarray, speaking: np.ndarray) -> np.ndarray:
+    def _follow(self, level: np.ndarray, voiced: np.ndarray) -> np.ndarray:
         """Level of the speech at each frame, held where nobody speaks."""
-        followed = np.empty(level.size)
+        followed, speaking = np.empty(level.size), _speaking(voiced)
         bounds = [0, *_steps(level), level.size]
         parts = list(zip(bounds, bounds[1:], strict=False))
-        levels = [
-            float(np.percentile(level[start:stop], LOUD))
-            if speaking[start:stop].mean() > SPEAKING_SHARE
-            else None
+        levels = [float(np.percentile(level[start:stop], LOUD)) for start, stop in parts]
+        spoken = [
+            speaking[start:stop].mean() > SPEAKING_SHARE and voiced[start:stop].mean() > OWN_SHARE
+            for start, stop in parts
+        ]
+        lasting = [
+            stop - start >= REACH_S / HOP_S and voiced[start:stop].mean() > VOICED_SHARE
             for start, stop in parts
         ]
         if self.level_db is None:
             # Before anybody has spoken the gain is that of the first who does.
-            self.level_db = next((one for one in levels if one is not None), None)
-        for (start, stop), one in zip(parts, levels, strict=True):
-            if one is not None and abs(one - (self.level_db or 0.0)) > SAME_DB:
-                self.level_db = one
+            first = [*np.flatnonzero(lasting), *np.flatnonzero(spoken)]
+            self.level_db = levels[first[0]] if first else None
+        for number, (start, stop) in enumerate(parts):
+            change = levels[number] - (levels[number] if self.level_db is None else self.level_db)
+            # What is quieter may be a breath or a pause: it has to last to be speech.
+            if (change > SAME_DB and spoken[number]) or (change < -SAME_DB and lasting[number]):
+                self.level_db = levels[number]
             followed[start:stop] = self.level_db if self.level_db is not None else np.nan
         if self.level_db is None:
             followed[:] = np.percentile(level, LOUD)
         return followed
 
-    def _speaking(self, wav: np.ndarray, voice: Voice, count: int) -> np.ndarray:
-        """Frames with enough voiced ones around them, (count,) bool."""
-        padded = np.pad(wav, (voice.hop // 2, voice.size))
-        power = voice.power(voice.frames(padded)[:count])
-        # Of the whole frame's power: a hum below noise is no voice.
-        share = power[:, voice.within].sum(1) / np.maximum(power.sum(1), 1e-30)
-        voiced = ((voice.periodicity(power) > VOICED) & (share > VOICE_SHARE)).astype(float)
-        reach = round(REACH_S / HOP_S)
-        kernel = np.ones(2 * reach + 1)
-        near = np.convolve(voiced, kernel)[reach : reach + count]
-        around = np.convolve(np.ones(count), kernel)[reach : reach + count]
-        return near > VOICED_SHARE * around
+
+def _voiced(wav: np.ndarray, voice: Voice, count: int) -> np.ndarray:
+    """Voiced frames of (T,), (count,) bool."""
+    padded = np.pad(wav, (voice.hop // 2, voice.size))
+    power = voice.power(voice.frames(padded)[:count])
+    # Of the whole frame's power: a hum below noise is no voice.
+    share = power[:, voice.within].sum(1) / np.maximum(power.sum(1), 1e-30)
+    return (voice.periodicity(power) > VOICED) & (share > VOICE_SHARE)
+
+
+def _speaking(voiced: np.ndarray) -> np.ndarray:
+    """Frames with enough voiced ones around them, (count,) bool."""
+    reach = round(REACH_S / HOP_S)
+    kernel = np.ones(2 * reach + 1)
+    near = np.convolve(voiced.astype(float), kernel)[reach : reach + voiced.size]
+    around = np.convolve(np.ones(voiced.size), kernel)[reach : reach + voiced.size]
+    return near > VOICED_SHARE * around
 
 
 def _steps(level: np.ndarray) -> list[int]:

@@ -126,6 +126,14 @@ def test_one_utterance_at_many_levels_has_one_level_before_the_network(speech):
     assert spread < 4  # of 40; the networks normalise what is left
 
 
+def test_silence_behind_speech_is_not_lifted(speech):
+    quiet = 0.01 * speech
+    for pause in (np.zeros(8000, np.float32), noise(8000, 1e-5)):
+        gains = Leveller().gains(np.concatenate([quiet, speech, pause])[None], 16000)
+        loud = gains[quiet.size + 8000 : quiet.size + speech.size]
+        assert gains[-8000:].max() == pytest.approx(loud.min(), rel=0.05)
+
+
 def test_noise_is_not_lifted_to_the_level_of_speech(speech):
     leveller = Leveller()
     first = leveller.gains(speech[None], 16000)
