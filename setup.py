@@ -80,7 +80,7 @@ EXTRAS = {
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.5", "mkdocstrings[python]>=0.27"],
     "test": [
         "pytest",
-        "pytest-xdist",
+        "pytest-xdist>=3.7",
         "distributed>=2024.8",
         "dask-jobqueue>=0.8.5",
         "playwright>=1.40",

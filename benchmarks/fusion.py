@@ -25,7 +25,7 @@ from benchmarks.memory import MemoryProbe
 from espnet_hybridse.fileio.audio import RATES
 from espnet_hybridse.fusion.uses_fusion import USESFusion
 from espnet_hybridse.sqa.backends import PACKAGED
-from espnet_hybridse.sqa.loss import WEIGHTS
+from espnet_hybridse.sqa.checkpoint import WEIGHTS
 from espnet_hybridse.sqa.network import UniVersaExt
 from espnet_hybridse.training.config import read_yaml
 

@@ -7,5 +7,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 . "${root}/local/setup_env.sh"
 setup_env "${root}"
 cd "${root}"
-# A file's tests stay together: they share models and corpora that are made once.
-exec python -m pytest -q -n auto --maxprocesses 4 --dist loadfile tests "$@"
+# A file's tests stay together: they share models and corpora that are made once. In order: files of
+# one long test would come last.
+exec python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+  tests "$@"
