@@ -66,12 +66,14 @@ class RefinerOptions:
     Attributes:
         channels, downs, blocks, hidden, heads, bidirectional, compression, mask_limit, residual:
             see Refiner.
+        grown_from: blocks from this number on begin as identity, so that `--init` with a model of
+            fewer blocks starts where that one stood; null: all begin at random.
         bands: merge bins into bands, see BandedRefiner (our choice; the paper has none).
         refiner_fs: 16000 as in the paper (nothing above 8 kHz comes out), or "native": the same
             weights run over all bins of the input's rate.
 
     Raises:
-        ValueError: another `refiner_fs`.
+        ValueError: another `refiner_fs`, or `grown_from` outside the blocks.
     """
 
     channels: int = 64
@@ -85,16 +87,22 @@ class RefinerOptions:
     residual: bool = False
     bands: bool = False
     refiner_fs: int | str = REFINER_FS
+    grown_from: int | None = None
 
     def __post_init__(self):
         if str(self.refiner_fs) not in ("16000", "native"):
             raise ValueError(f"refiner_fs={self.refiner_fs!r} is not 16000 or 'native'")
+        if self.grown_from is not None and not 0 <= self.grown_from < self.blocks:
+            raise ValueError(
+                f"grown_from={self.grown_from}: expected the number of blocks that the model of "
+                f"--init has, 0 to {self.blocks - 1}, or null"
+            )
 
     def build(self, state_dim: int) -> nn.Module:
         """Return the refiner of states of `state_dim` numbers."""
         sizes = (self.channels, self.downs, self.blocks, self.hidden, self.heads)
         kind = BandedRefiner if self.bands else Refiner
-        return kind(
+        refiner = kind(
             state_dim,
             *sizes,
             self.bidirectional,
@@ -102,6 +110,10 @@ class RefinerOptions:
             self.mask_limit,
             self.residual,
         )
+        if self.grown_from is not None:
+            for block in refiner.blocks[self.grown_from :]:
+                block.start_as_identity()
+        return refiner
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,12 @@ class DualPathBlock(nn.Module):
         self.inter = _Recurrent(channels, hidden, bidirectional)
         self.cross = CrossAttention(channels, state_dim, heads)
 
+    def start_as_identity(self) -> None:
+        """Zero what the three parts add, in place: the block returns its input until trained."""
+        for last in (self.intra.project, self.inter.project, self.cross.out):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
     def forward(self, x: Tensor, ilens: Tensor, states: Tensor, slens: Tensor) -> Tensor:
         b, t, f, c = x.shape
         x = x + self.intra(x.reshape(b * t, f, c)).view(b, t, f, c)

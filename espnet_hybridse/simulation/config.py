@@ -168,6 +168,8 @@ class SimulationConfig:
     coverage: cycle through rates and distortions instead of drawing them, for test sets
     min_seconds, max_seconds: speech outside these durations is left out
     highpass_hz: corner of the zero-phase high-pass on speech, 0 for none
+    speed: factors between which the speed of the clean speech is drawn, pitch and formants with it,
+        as Kaldi's speed perturbation: further voices; None leaves it
     num_distortions: probability of each number of further distortions
     level_db: RMS of the target over the parts that are not silent, in dB re full scale, as far as
         the peaks allow; None: as loud as they allow
@@ -184,6 +186,7 @@ class SimulationConfig:
     min_seconds: float = 0.5
     max_seconds: float = 30.0
     highpass_hz: float = 70.0
+    speed: Range | None = None
     level_db: Range | None = None
     clean_probability: float = 0.0
     noise_only_probability: float = 0.0
@@ -217,6 +220,8 @@ class SimulationConfig:
                 f"min_seconds={self.min_seconds}, max_seconds={self.max_seconds}; "
                 "accepted: 0.1 <= min_seconds < max_seconds"
             )
+        if self.speed is not None:
+            _check_range("speed", self.speed, 0.5, 2)
         if self.level_db is not None:
             _check_range("level_db", self.level_db, -60, 0)
         for name in ("clean_probability", "noise_only_probability"):

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
-from espnet_hybridse.fileio.audio import BadAudio, check_audio, check_rate
+from espnet_hybridse.fileio.audio import BadAudio, check_audio, check_rate, fit_length, resample
 from espnet_hybridse.simulation.cache import AudioCache, process_cache
 from espnet_hybridse.simulation.distortions.grammar import parse_distortions
 from espnet_hybridse.simulation.distortions.noise import AdditiveNoise, active_power
@@ -37,7 +37,8 @@ def simulate(sample: Sample, sources: Sources) -> tuple[np.ndarray, np.ndarray]:
         fs = check_rate(sample.fs)
         distortions = parse_distortions(sample.augmentation)
         path = _path((sources.speech,), sample.speech_uid)
-        speech = read_speech(path, fs, sample.length, cache)
+        speech = read_speech(path, fs, round(sample.length * sample.speed), cache)
+        speech = change_speed(speech, sample.speed, sample.length)
     except BadSource:
         raise
     except BadAudio as error:
@@ -125,6 +126,16 @@ def _gain(noisy: np.ndarray, target: np.ndarray, fs: int, level_db: float) -> np
         rms = np.sqrt(max(active_power(target, fs), 1e-20))
         gain = min(gain, 10 ** (level_db / 20) / rms)
     return np.float32(gain)
+
+
+def change_speed(speech: np.ndarray, speed: float, length: int) -> np.ndarray:
+    """Play (T,) at `speed` times its speed, pitch and formants with it: (length,) float32.
+
+    Slower speech ends lower in frequency than its rate: `compressed` asks for nothing above.
+    """
+    if speed == 1.0:
+        return speech
+    return fit_length(resample(speech, round(100 * speed), 100), length)
 
 
 def highpass(speech: np.ndarray, fs: int, corner_hz: float) -> np.ndarray:

@@ -24,7 +24,8 @@ class Sample:
     snr_dB of CLEAN_SNR_DB: without noise; of NOISE_ONLY_SNR_DB: noise alone, and
     silence as the target. level_db: RMS of the target's active parts re full scale, as far as
     peaks allow; 0, which they never allow, is as loud as can be. wind_mix_gain: of the mixture with
-    wind; where a list does not say, 1, but in the challenge's own lists what its scripts do.
+    wind; where a list does not say, 1, but in the challenge's own lists what its scripts do. speed:
+    of the clean speech, 1 as recorded.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Sample:
     early_ms: float = 50.0
     level_db: float = 0.0
     wind_mix_gain: float = -1.0
+    speed: float = 1.0
 
     def __post_init__(self):
         theirs = self.seed < 0

@@ -122,7 +122,8 @@ class _RowDrawer:
         else:
             speech_uid = self._nth(self.usable, 0, index)
             fs = weighted(*self.served[sources.speech[speech_uid][0]], rng)
-        length = int(round(self.pool.seconds[speech_uid] * fs))
+        speed = self._speed(rng)
+        length = int(round(self.pool.seconds[speech_uid] * fs / speed))
         drawn = self.distortions.draw(rng, fs, length, wanted)
         uid = f"{self.out.name}_{index:06d}"
         return Sample(
@@ -144,7 +145,15 @@ class _RowDrawer:
             early_ms=float(config.reverberation.early_ms),
             level_db=drawn.level_db,
             wind_mix_gain=float(config.wind.mix_gain),
+            speed=speed,
         )
+
+    def _speed(self, rng: np.random.Generator) -> float:
+        """In whole hundredths; nothing is drawn where it is off: older sets stay as they were."""
+        if self.config.speed is None:
+            return 1.0
+        low, high = self.config.speed
+        return round(low + (high - low) * rng.random(), 2)
 
     def _nth(self, uids: list[str], stream: int, position: int) -> str:
         """Every uid once, in an order of its own, before any comes again."""

@@ -276,6 +276,18 @@ def test_weights_of_another_encoder_are_refused(make, wavlm_dir, tmp_path):
     make().load_state_dict(state)
 
 
+@pytest.mark.parametrize("bands", [False, True])
+def test_a_grown_refiner_starts_where_the_smaller_one_stood(make, bands):
+    small = shaken(make(bands=bands)).eval()
+    grown = make(bands=bands, blocks=3, grown_from=1).eval()
+    grown.load_state_dict({**grown.state_dict(), **small.state_dict()})
+    x, ilens = spectrum(noise(1, 0.5, 16000), 16000), torch.tensor([26])
+    with torch.no_grad():
+        torch.testing.assert_close(grown(x, ilens)[0], small(x, ilens)[0], rtol=0, atol=1e-6)
+    grown.train()(x, ilens)[0][0].abs().sum().backward()
+    assert grown.refiner.blocks[2].cross.out.weight.grad.abs().sum() > 0
+
+
 def test_without_tokens_the_refiner_reads_the_adapter(make):
     model = make(use_tokens=False)
     assert model.lm is None
@@ -298,6 +310,7 @@ def test_stock_espnet_passes_fs_and_finds_yaml_defaults(make):
         ({"refiner_fs": 24000}, "refiner_fs=24000 is not 16000 or 'native'"),
         ({"free_running_prob": 2.0}, "free_running_prob=2.0"),
         ({"heads": 3}, "channels=8"),
+        ({"grown_from": 4}, "grown_from=4: expected the number of blocks"),
         ({"mask_limit": 1.0}, "mask_limit=1.0"),
     ],
 )

@@ -55,6 +55,24 @@ def test_switched_off_options_leave_every_sample_as_it_was(sources):
     assert all(-30 <= s.level_db <= -20 for s in leveled)
 
 
+def test_speed_moves_pitch_and_length_together(tmp_path):
+    fs, hz = 16000, 440.0
+    soundfile.write(tmp_path / "a.wav", 0.3 * np.sin(2 * np.pi * hz * np.arange(3 * fs) / fs), fs)
+    folder = make_sources(tmp_path / "data", 1)
+    (folder / "speech.scp").write_text(f"a {fs} {tmp_path / 'a.wav'}\n")
+    (folder / "utt2spk").write_text("a someone\n")
+    sources = Sources.from_folder(folder)
+    values = {"rates": {fs: 1}, "clean_probability": 1.0, "reverberation": {"probability": 0.0}}
+    samples = drawn(sources, 8, speed=[0.8, 1.25], **values)
+    assert len({sample.speed for sample in samples}) > 4
+    for sample in samples:
+        _, clean = simulate(sample, sources)
+        assert clean.size == sample.length == round(3 * fs / sample.speed)
+        middle = clean[fs // 2 : -fs // 2] * np.hanning(clean.size - fs)
+        found = np.abs(np.fft.rfft(middle, 1 << 18)).argmax() * fs / (1 << 18)
+        assert found == pytest.approx(hz * sample.speed, abs=0.5)
+
+
 def test_clean_samples_are_their_own_target(sources):
     sample = dataclasses.replace(
         drawn(sources)[0], snr_dB=CLEAN_SNR_DB, rir_uid="none", augmentation="none"
@@ -124,6 +142,7 @@ def test_the_drawer_of_training_on_the_fly_draws_them_too(sources):
     [
         ({"level_db": [-10, -35]}, "level_db"),
         ({"level_db": -20}, "expected a list"),
+        ({"speed": [0.1, 1.0]}, "speed"),
         ({"clean_probability": 0.7, "noise_only_probability": 0.7}, "together at most 1"),
         ({"noise_only_probability": -0.1}, "noise_only_probability: -0.1; accepted: 0 to 1"),
     ],
