@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from espnet_hybridse.discriminative.banded_block import BandedBlock
 from espnet_hybridse.nn.band_unet import Down, Up, bounded, start_as_identity
 from espnet_hybridse.nn.bands import Bands
-from espnet_hybridse.nn.batching import by_length
+from espnet_hybridse.nn.batching import by_length, each_alone
 from espnet_hybridse.nn.precision import autocast, in_float32
 from espnet_hybridse.nn.spectrum import compress, expand, rms_normalise, stack_features
 
@@ -129,7 +129,7 @@ class TFGridNetBands(TFGridNetV3):
         Returns:
             [(B, T, F)], ilens, an empty OrderedDict.
         """
-        enhanced = by_length(lambda part, rows: self._enhance(part), input, ilens)
+        enhanced = by_length(lambda part, rows: each_alone(self._enhance, part), input, ilens)
         return [enhanced], ilens, OrderedDict()
 
     def _enhance(self, spectrum: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from espnet_hybridse.fusion.branches import (
 from espnet_hybridse.fusion.options import NetworkOptions, SafetyOptions, SystemOptions
 from espnet_hybridse.fusion.safety import check_safety, fall_back
 from espnet_hybridse.nn.bands import Bands
-from espnet_hybridse.nn.batching import by_length
+from espnet_hybridse.nn.batching import by_length, each_alone
 from espnet_hybridse.nn.flat_options import flat_options
 from espnet_hybridse.nn.precision import autocast, in_float32
 from espnet_hybridse.nn.spectrum import (
@@ -177,7 +177,12 @@ class USESFusion(TFGridNetV3):
             return self._alone(present[0], noisy, fs, waveforms)
         parts = {name: self._branch(name, noisy, fs, waveforms) for name in ("disc", "gen")}
         heard = {"third": self.third.enhance(noisy)} if self.third else {}
-        mask = self._above_gen_band(self.mask({**parts, "noisy": noisy, **heard}), fs)
+        spectra = {**parts, "noisy": noisy, **heard}
+        names = list(spectra)
+        mask = each_alone(
+            lambda *rows: self.mask(dict(zip(names, rows, strict=True))), *spectra.values()
+        )
+        mask = self._above_gen_band(mask, fs)
         fused = mask * parts["disc"] + (1 - mask) * parts["gen"]
         if self.safety and not self.training:
             fallback = {**parts, "noisy": noisy}[self.safety_to]

@@ -18,7 +18,7 @@ from espnet_hybridse.generative.options import (
 from espnet_hybridse.generative.sampling import Sampling
 from espnet_hybridse.generative.speech_prefix import SpeechPrefix
 from espnet_hybridse.generative.token_lm import TokenLM, gold_tokens
-from espnet_hybridse.nn.batching import on_device, valid_mask
+from espnet_hybridse.nn.batching import each_alone, on_device, valid_mask
 from espnet_hybridse.nn.flat_options import flat_options
 from espnet_hybridse.nn.spectrum import WINDOW_MS, change_rate, rate_of
 
@@ -111,10 +111,10 @@ class ARRefiner(SpeechPrefix, TFGridNetV3):
         nlens = ilens - 1
         states, others = self._states(x16 / rms, nlens, additional)
         if self.native:
-            out = self.refiner(x * (REFINER_FS / fs) / rms, ilens, states, nlens)
+            out = each_alone(self.refiner, x * (REFINER_FS / fs) / rms, ilens, states, nlens)
         else:
             bins = min(input.size(-1), x16.size(-1))
-            out = self.refiner(x16[..., :bins] / rms, ilens, states, nlens)
+            out = each_alone(self.refiner, x16[..., :bins] / rms, ilens, states, nlens)
             out = change_rate(out, input.size(-1), 1.0)
         out = out * (rms * (fs / REFINER_FS)) * valid
         return [out], ilens, others

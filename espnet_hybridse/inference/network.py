@@ -15,7 +15,6 @@ from espnet_hybridse.nn.sfi_stft import whole_frames
 from espnet_hybridse.nn.spectrum import WINDOW_MS, n_fft
 from espnet_hybridse.runtime.gpu_faults import gpu_is_lost, memory_is_full
 
-LM_FS = 16000
 BATCH = 8
 
 
@@ -69,7 +68,7 @@ class Network:
         """Return how many rows to run at once.
 
         The language model reads its weights once for all of them; a GPU is not filled by one. On a
-        CPU the other networks are as fast row by row, in less memory.
+        CPU the other networks take them row by row.
         """
         return BATCH if self.decodes or self.device.type != "cpu" else 1
 
@@ -85,22 +84,12 @@ class Network:
         # Neighbours of like length waste the least padding.
         order = sorted(set(range(len(rows))) - done.keys(), key=lambda i: rows[i].size)
         while order:
-            part = order[: self._at_once(fs)]
+            part = order[: self.batch]
             enhanced = self._with_less([rows[index] for index in part], fs)
             for index, row in zip(part, enhanced, strict=True):
                 done[index] = row
             order = order[len(part) :]
         return [done[index] for index in range(len(rows))]
-
-    def _at_once(self, fs: int) -> int:
-        """Rows to run together, where it was left to us: on a CPU fewer of a high rate.
-
-        The language model's share, which batches are for, does not grow with the rate; the memory
-        of the other networks does.
-        """
-        if self.options.batch is None and self.device.type == "cpu":
-            return max(1, self.batch * LM_FS // fs) if fs > LM_FS else self.batch
-        return self.batch
 
     def _with_less(self, rows: list[np.ndarray], fs: int) -> list[np.ndarray]:
         try:

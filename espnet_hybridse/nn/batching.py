@@ -79,6 +79,16 @@ def by_row_parts(
     return joined([layer(part) for part in row_parts(x, 0, values)], 0)
 
 
+def each_alone(process: Callable[..., torch.Tensor], *batched: torch.Tensor) -> torch.Tensor:
+    """`process(*batched)`, (B, …) each; where gradients or a GPU do not want them together, row by
+    row: as fast on a CPU, in the memory of one.
+    """
+    first = batched[0]
+    if len(first) < 2 or first.device.type != "cpu" or torch.is_grad_enabled():
+        return process(*batched)
+    return torch.cat([process(*(x[row : row + 1] for x in batched)) for row in range(len(first))])
+
+
 def joined(parts: list[torch.Tensor], dim: int) -> torch.Tensor:
     """`torch.cat` without a copy of a single part."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
