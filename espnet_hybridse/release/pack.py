@@ -130,10 +130,11 @@ def model_config(config: Mapping[str, object]) -> dict:
 
 
 def put_weights(source: Path, target: Path) -> None:
-    """Write the weights of a model, of a published checkpoint those under our names alone."""
-    if source.suffix != SUFFIX:
-        copy(source, target)
-        return
+    """Write the weights of a model, of a published checkpoint those under our names alone.
+
+    They are written as of the CPU: what a GPU saved opens on no machine without one, unless who
+    loads it thinks of that.
+    """
     with atomic_path(target) as tmp:
         torch.save({name: value.clone() for name, value in read_weights(source).items()}, tmp)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
 
 from espnet_hybridse import Enhancer
@@ -56,6 +57,12 @@ def test_every_form_gives_the_same_samples(models, packed, tmp_path, monkeypatch
             np.testing.assert_array_equal(enhancer(wav, 24000), expected)
             # A second time: a zip is found unpacked.
             assert find_model(source, branch) == enhancer.loaded.loader.files
+
+
+@pytest.mark.parametrize("branch", ["disc", "gen", "hybrid"])
+def test_shipped_weights_open_where_there_is_no_gpu(branch):
+    stored = torch.load(DEFAULT_MODEL / branch / "model.pth", weights_only=True)
+    assert all(value.device.type == "cpu" for value in stored.values())
 
 
 def test_changed_bytes_are_refused(packed, tmp_path):
