@@ -31,7 +31,7 @@ class UrgentDynamicPreprocessor(HybridPreprocessor):
 
     Args:
         sources: folder with the noise, wind and room lists, as for `hybridse simulate --sources`.
-        simulation: simulation.yaml; rates, durations and coverage in it play no part here.
+        simulation: simulation.yaml; rates, durations, speed and coverage play no part here.
         seed: of all draws.
         chunk_s: crop in seconds; null keeps whole utterances.
         context_s: speech before the crop that is distorted with it, so that reverberation does

@@ -80,8 +80,9 @@ def by_row_parts(
 
 
 def each_alone(process: Callable[..., torch.Tensor], *batched: torch.Tensor) -> torch.Tensor:
-    """`process(*batched)`, (B, …) each; where gradients or a GPU do not want them together, row by
-    row: as fast on a CPU, in the memory of one.
+    """`process(*batched)`, (B, …) each, whose rows do not influence each other.
+
+    On a CPU, without gradients, row by row: as fast as together, in the memory of one.
     """
     first = batched[0]
     if len(first) < 2 or first.device.type != "cpu" or torch.is_grad_enabled():
