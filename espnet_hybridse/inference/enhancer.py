@@ -174,8 +174,8 @@ class Enhancer:
 
         Yields:
             Blocks of the same number of axes, together as long as the input. The first comes
-            after two segments of input, less what they share (or `batch`): the second may be the
-            last, which ends with the audio and can change all of the first.
+            after one segment of input (not live: after `batch` of them), without what it shares
+            with the next.
 
         Raises:
             ValueError: as of a call, or another number of channels in a later block.
@@ -198,21 +198,27 @@ class Enhancer:
         segment, overlap = round(self.segment_s * fs), round(self.overlap_s * fs)
         # CrossFade fades in the middle of what is shared; the rest of it is heard alone.
         shared = min(overlap + 2 * round(self.lookahead_s * fs), segment // 2)
-        joined = CrossFade(None, overlap)
+        joined = CrossFade(overlap, shared)
+
+        def finished(pieces: list[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
+            count = len(pieces)
+            heard = [piece for _, piece in pieces]
+            done = self._pieces(heard, fs, [care] * count, [gate.share()] * count)
+            for (begin, _), block in zip(pieces, done, strict=True):
+                yield joined.push(begin, block)
+
         waiting: list[tuple[int, np.ndarray]] = []
-        for start, piece, last in cut_pieces(blocks, segment, shared):
+        for start, piece in cut_pieces(blocks, segment, shared):
             waiting.append((start, piece))
             rows = 1 if self.options.shared_mask else len(piece)
-            if not (last or live) and len(waiting) * rows < self.batch:
-                continue
-            if last:
-                joined.length = start + piece.shape[1]
-            count = len(waiting)
-            pieces = [piece for _, piece in waiting]
-            done = self._pieces(pieces, fs, [care] * count, [gate.share()] * count)
-            for (begin, _), block in zip(waiting, done, strict=True):
-                yield joined.push(begin, block)
-            waiting = []
+            if live or len(waiting) * rows >= self.batch:
+                yield from finished(waiting)
+                waiting = []
+        if waiting:
+            yield from finished(waiting)
+        rest = joined.rest()
+        if rest is not None:
+            yield rest
 
     def _pieces(
         self,

@@ -58,7 +58,7 @@ class SideBySide:
             on_mask: called with each piece's mask (frames of 10 ms, bins of 50 Hz).
 
         Yields:
-            (outputs, C, n) float32, together as long as the input; one, possibly empty, a piece.
+            (outputs, C, n) float32, together as long as the input; some may be empty.
 
         Raises:
             ValueError: as of :meth:`Enhancer.stream`.
@@ -78,11 +78,9 @@ class SideBySide:
         care = Conditioning(fs, one.options.gate != "off")
         segment, overlap = round(one.segment_s * fs), round(one.overlap_s * fs)
         shared = min(overlap + 2 * round(one.lookahead_s * fs), segment // 2)
-        joined = CrossFade(None, overlap)
+        joined = CrossFade(overlap, shared)
         share = np.float32(one.options.share * share)
-        for start, piece, last in cut_pieces(blocks, segment, shared):
-            if last:
-                joined.length = start + piece.shape[1]
+        for start, piece in cut_pieces(blocks, segment, shared):
             outputs = [piece] * len(self.names)
             if share:
                 heard, gain = care.before(piece)
@@ -92,6 +90,9 @@ class SideBySide:
                 wet = [care.after(piece, wave, gain) for wave in wet]
                 outputs = wet if share == 1 else [piece + share * (wave - piece) for wave in wet]
             yield joined.push(start, np.concatenate(outputs))
+        rest = joined.rest()
+        if rest is not None:
+            yield rest
 
     def _networked(self, heard: np.ndarray, fs: int) -> tuple[list[np.ndarray], np.ndarray | None]:
         """Each output (C, T) of a piece, and the first channel's mask, if there is one."""

@@ -10,107 +10,108 @@ MAX_CHANNELS = 64
 
 
 def cut_pieces(
-    blocks: Iterable[np.ndarray], segment: int, overlap: int
-) -> Iterator[tuple[int, np.ndarray, bool]]:
+    blocks: Iterable[np.ndarray], segment: int, shared: int
+) -> Iterator[tuple[int, np.ndarray]]:
     """Cover audio of unknown length with overlapping pieces, all of one length.
 
-    Each shares `overlap` samples with the next; the last one is moved back to end with the audio
-    and shares more, since a short rest would give the networks too little context. Audio that is
-    not longer than one piece is a single, shorter one. Two pieces' samples are held at most,
-    besides one block.
+    Each shares `shared` samples with the next and is given out as soon as its own samples are
+    there; the last one is moved back to end with the audio and shares more, since a short rest
+    would give the networks too little context. Audio that is not longer than one piece is a single,
+    shorter one. Two pieces' samples are held at most, besides one block.
 
     Args:
         blocks: (C, T_i) each.
         segment: samples of a piece.
-        overlap: samples that neighbours share, at most half of `segment`.
+        shared: samples that neighbours share, at most half of `segment`.
 
     Yields:
-        start in samples, the piece (C, segment) or shorter when it is the only one, and whether it
-        is the last. Nothing for audio without samples.
+        start in samples and the piece (C, segment), or shorter when it is the only one. Nothing for
+        audio without samples.
 
     Raises:
-        ValueError: an overlap outside 0 … segment / 2.
+        ValueError: `shared` outside 0 … segment / 2.
     """
-    if segment < 1 or not 0 <= overlap <= segment // 2:
+    if segment < 1 or not 0 <= shared <= segment // 2:
         raise ValueError(
-            f"overlap={overlap} samples does not lie in 0…{segment // 2}, half of segment={segment}"
+            f"shared={shared} samples does not lie in 0…{segment // 2}, half of segment={segment}"
         )
     held: np.ndarray | None = None
-    begin = start = 0  # of what is held, and of the next piece
+    begin = start = covered = 0  # of what is held, of the next piece, of what was given out
     for block in blocks:
         for first in range(0, block.shape[1], segment):
             part = block[:, first : first + segment]
             held = part if held is None else np.concatenate([held, part], axis=1)
-            while begin + held.shape[1] > start + segment:
-                yield start, held[:, start - begin : start - begin + segment], False
+            while begin + held.shape[1] >= start + segment:
+                yield start, held[:, start - begin : start - begin + segment]
                 # The last piece is moved back and may begin anywhere after this one's start.
-                held, begin, start = held[:, start - begin :], start, start + segment - overlap
-    if held is not None and held.shape[1]:
-        length = begin + held.shape[1]
-        last = max(0, length - segment)
-        yield last, held[:, last - begin :], True
+                held, begin = held[:, start - begin :], start
+                start, covered = start + segment - shared, start + segment
+    if held is not None and begin + held.shape[1] > covered:
+        last = max(0, begin + held.shape[1] - segment)
+        yield last, held[:, last - begin :]
 
 
 class CrossFade:
-    """Joins processed segments; holds one segment's samples, whatever the audio's length.
+    """Joins processed pieces; holds what the next one shares, whatever the audio's length.
 
     The two weights of the cross-fade sum to one at every sample (amplitudes, not powers: both
-    segments carry the same speech). Where neighbours share more than `overlap` samples, the fade
-    lies in the middle of the shared part, away from both edges, where context was missing.
+    pieces carry the same speech). Where neighbours share more than `overlap` samples, the fade
+    lies in the middle of the shared part, away from both edges, where context was missing. Of a
+    last piece that was moved back, what the one before has given out already is left aside.
 
     Args:
-        length: of the whole audio, in samples; None while it is not known: set the attribute
-            `length` before the last segment is pushed.
-        overlap: length of the raised-cosine fade in samples; 0 puts the segments end to end.
+        overlap: length of the raised-cosine fade in samples; 0 puts the pieces end to end.
+        shared: samples that neighbours share; None: `overlap`.
 
     Attributes:
-        done: samples returned so far; equals `length` once the last segment was pushed.
+        done: samples returned so far.
 
     Raises:
-        ValueError: a negative overlap.
+        ValueError: a negative overlap, or more of it than is shared.
     """
 
-    def __init__(self, length: int | None, overlap: int):
-        if overlap < 0:
-            raise ValueError(f"overlap={overlap} samples must not be negative")
-        self.length = length
+    def __init__(self, overlap: int, shared: int | None = None):
+        shared = overlap if shared is None else shared
+        if not 0 <= overlap <= shared:
+            raise ValueError(f"overlap={overlap} samples does not lie in 0…{shared}, what is shared")
         self.overlap = overlap
+        self.shared = shared
         self.done = 0
         self._tail: np.ndarray | None = None
 
     def push(self, start: int, block: np.ndarray) -> np.ndarray:
-        """Add the segment (…, T) that begins at sample `start` of the audio.
+        """Add the piece (…, T) that begins at sample `start` of the audio.
 
-        Segments come in the order of :func:`cut_pieces`. Returns the samples (…, T') that no later
-        segment can change, possibly none; the last segment returns all that is left.
+        Pieces come in the order of :func:`cut_pieces`. Returns the samples (…, T') that no later
+        piece can change: all but the last `shared`, which :meth:`rest` returns after the last.
 
         Raises:
-            ValueError: a gap before the segment, a segment out of order, or one past the end.
+            ValueError: a gap before the piece, or one that ends no later than the one before.
         """
         stop = start + block.shape[-1]
         tail = block[..., :0] if self._tail is None else self._tail
         end = self.done + tail.shape[-1]
-        length = stop if self.length is None else self.length
-        if not self.done <= start <= end < stop <= length:
+        if not (start <= self.done and end < stop):
             raise ValueError(
-                f"segment {start}…{stop} does not fit: it must begin within {self.done}…{end} and "
-                f"end within {end + 1}…{length} samples; push segments in their order"
+                f"piece {start}…{stop} does not fit: it must begin at {self.done} or before and end "
+                f"after {end}; push pieces in their order"
             )
-        finished = tail[..., : start - self.done]
-        joined = self._join(tail[..., start - self.done :], block)
-        self.done = start
-        if stop == self.length:
-            finished = np.concatenate([finished, joined], axis=-1)
-            joined = joined[..., :0]
-            self.done = stop
-        self._tail = joined
-        return finished
+        joined = self._join(tail, block[..., self.done - start :])
+        ready = max(joined.shape[-1] - self.shared, 0)
+        self.done += ready
+        self._tail = joined[..., ready:]
+        return joined[..., :ready]
+
+    def rest(self) -> np.ndarray | None:
+        """Return what was held for a piece that did not come; None where none came at all."""
+        rest, self._tail = self._tail, None
+        self.done += 0 if rest is None else rest.shape[-1]
+        return rest
 
     def _join(self, old: np.ndarray, new: np.ndarray) -> np.ndarray:
-        """Cross-fade `old` (…, N), which ends within `new` (…, T), into `new`, N <= T."""
-        shared = old.shape[-1]
-        size = min(self.overlap, shared)
-        first = (shared - size) // 2
+        """Cross-fade `old` (…, N) into `new` (…, T), which begins with it, N <= T."""
+        size = min(self.overlap, old.shape[-1])
+        first = (old.shape[-1] - size) // 2
         last = first + size
         rising = fade_in(size).astype(new.dtype)
         before, after = old[..., first:last], new[..., first:last]

@@ -110,6 +110,21 @@ def test_a_stream_gives_what_the_whole_gives(models, fs, shape):
     np.testing.assert_allclose(out, enhancer(wav, fs), atol=1e-5)
 
 
+def test_a_stream_sounds_as_soon_as_one_segment_is_there(disc):
+    enhancer = Enhancer(disc.loaded, segment_s=0.5, overlap_s=0.1)
+    came_in, heard = [0], []
+
+    def blocks():
+        for _ in range(100):
+            came_in[0] += 160
+            yield noise(160, seed=came_in[0])
+
+    for block in enhancer.stream(blocks(), 16000):
+        heard.append((came_in[0], block.size))
+    assert heard[:2] == [(8000, 6400), (14400, 6400)]
+    assert sum(size for _, size in heard) == 16000
+
+
 def test_resampled_blocks_are_the_resampled_whole():
     import soxr
 
