@@ -73,7 +73,9 @@ class CrossFade:
     def __init__(self, overlap: int, shared: int | None = None):
         shared = overlap if shared is None else shared
         if not 0 <= overlap <= shared:
-            raise ValueError(f"overlap={overlap} samples does not lie in 0…{shared}, what is shared")
+            raise ValueError(
+                f"overlap={overlap} samples does not lie in 0…{shared}, what is shared"
+            )
         self.overlap = overlap
         self.shared = shared
         self.done = 0
@@ -93,8 +95,8 @@ class CrossFade:
         end = self.done + tail.shape[-1]
         if not (start <= self.done and end < stop):
             raise ValueError(
-                f"piece {start}…{stop} does not fit: it must begin at {self.done} or before and end "
-                f"after {end}; push pieces in their order"
+                f"piece {start}…{stop} does not fit: it must begin at {self.done} or before and "
+                f"end after {end}; push pieces in their order"
             )
         joined = self._join(tail, block[..., self.done - start :])
         ready = max(joined.shape[-1] - self.shared, 0)

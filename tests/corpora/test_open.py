@@ -153,6 +153,7 @@ def test_three_sets_share_no_voice_no_source_and_no_room(tmp_path, repositories)
     assert "jimbozhang/speechocean762" in (data / "LICENSES.md").read_text()
 
 
+@pytest.mark.slow
 def test_recordings_kept_for_tests_are_never_extracted(tmp_path, repositories):
     fetch_sources(repositories[0], tmp_path, repositories[1])
     names = [str(path) for path in (tmp_path / "repositories").rglob("*")]

@@ -235,6 +235,7 @@ def test_selection_lists_are_those_of_the_challenge(corpora, tmp_path, capsys):
         prepare(tmp_path, "--selection", tmp_path / "none", **folders)
 
 
+@pytest.mark.slow
 def test_a_missing_corpus_is_left_out_with_instructions(corpora, tmp_path, capsys):
     folders = {name: corpora.folders[name] for name in ("LIBRITTS", "WHAM", "RIRS")}
     prepare(tmp_path, "--num_wind", 3, EARS="", **folders)
@@ -326,6 +327,7 @@ def test_a_corpus_refuses_nonsense():
             Corpus(**{**good, name: value})
 
 
+@pytest.mark.slow
 def test_db_sh_and_the_help_name_every_corpus():
     db = (RECIPE / "db.sh").read_text()
     listed = recipe("local/data.sh", "--list", "true", "--db", RECIPE / "db.sh").stdout

@@ -72,6 +72,7 @@ def test_wrong_use_is_told_before_the_page_is_made():
     assert "hybridse demo: --port 70000 must lie in 1 to 65535" in done.stderr
 
 
+@pytest.mark.slow
 @needs_browser
 def test_upload_enhance_play_and_download(page, tmp_path):
     upload(page, NOISY)
@@ -103,6 +104,7 @@ def test_upload_enhance_play_and_download(page, tmp_path):
     assert (got.frames, got.samplerate) == (want.frames, want.samplerate)
 
 
+@pytest.mark.slow
 @needs_browser
 def test_an_option_changes_the_result(page):
     upload(page, NOISY)
@@ -115,6 +117,7 @@ def test_an_option_changes_the_result(page):
     assert "off: takes all of the enhancement" in page.inner_text(".hs-facts")
 
 
+@pytest.mark.slow
 @needs_browser
 def test_an_example_is_one_click(page):
     page.click("#hs-examples >> text=room and rumble")
@@ -122,6 +125,7 @@ def test_an_example_is_one_click(page):
     assert "room_and_rumble" in page.inner_text(".hs-facts")
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_wrong_file_says_why_and_the_page_goes_on(page, tmp_path):
     text = tmp_path / "notes.wav"
@@ -135,6 +139,7 @@ def test_a_wrong_file_says_why_and_the_page_goes_on(page, tmp_path):
     page.wait_for_selector("hybridse-player")
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_large_file_is_refused_by_its_size(page, tmp_path):
     large = tmp_path / "large.wav"
@@ -143,6 +148,7 @@ def test_a_large_file_is_refused_by_its_size(page, tmp_path):
     page.wait_for_selector("text=/exceeds|size/i")
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_long_recording_shows_progress_and_stops(page, tmp_path):
     wav, fs = soundfile.read(NOISY)

@@ -27,6 +27,7 @@ def outcome_of(studio, wish, folder):
     return list(studio.enhance(wish, folder))[-1]
 
 
+@pytest.mark.slow
 def test_every_signal_is_that_of_its_own_enhancer(studio, tmp_path):
     *steps, outcome = studio.enhance(Wish(NOISY), tmp_path)
     assert all(isinstance(step, Progress) for step in steps) and isinstance(outcome, Outcome)
@@ -43,6 +44,7 @@ def test_every_signal_is_that_of_its_own_enhancer(studio, tmp_path):
     assert not after or min(after) > before + 0.3
 
 
+@pytest.mark.slow
 def test_all_are_played_at_one_loudness(studio, tmp_path):
     outcome = outcome_of(studio, Wish(NOISY), tmp_path)
     heard = []
@@ -71,6 +73,7 @@ def test_gains_bring_to_one_loudness_and_clip_nothing():
     assert gains["c"] * 0.9 == pytest.approx(PEAK)
 
 
+@pytest.mark.slow
 def test_options_do_what_they_say(studio, tmp_path):
     noisy, _ = soundfile.read(NOISY, dtype="float32")
     none = outcome_of(studio, Wish(NOISY, ("disc",), mix=0.0), tmp_path / "none")

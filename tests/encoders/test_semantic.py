@@ -162,6 +162,7 @@ def test_mel_filters_are_those_of_transformers(n_mels):
     torch.testing.assert_close(mel_filters(n_mels), torch.from_numpy(theirs).float())
 
 
+@pytest.mark.slow
 def test_whisper_equals_transformers():
     from transformers import WhisperConfig, WhisperFeatureExtractor
     from transformers.models.whisper.modeling_whisper import WhisperEncoder as Reference

@@ -176,6 +176,7 @@ def test_a_training_step_reaches_every_parameter_but_the_encoders(make):
     assert others["tokens"].shape == (2, 25) and 0 <= others["token_accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_learning_the_tokens_of_one_utterance(make):
     model = make().train()
     x = spectrum(noise(1, 0.5, 16000), 16000)

@@ -66,6 +66,7 @@ def test_the_baseline_has_the_challenge_s_sizes():
     assert is_on_grid(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("separator", [*OTHERS, "own"])
 def test_any_separator_enhances_at_all_rates(trained, separator):
     enhancer = Enhancer.from_pretrained(trained / separator, gate="off")
@@ -135,6 +136,7 @@ def train_fusion(rendered, exp, folders):
     assert main([*command, "--on_the_fly", "--", *extra]) == 0
 
 
+@pytest.mark.slow
 def test_a_fusion_with_other_systems_trains_and_travels(rendered, trained):
     exp = trained / "hybrid"
     train_fusion(rendered, exp, {name: f"../{folder}" for name, folder in FOLDERS.items()})

@@ -98,6 +98,7 @@ def test_the_baseline_s_bsrnn_is_that_of_espnet(tmp_path, monkeypatch):
         assert out.shape == wav.shape and np.isfinite(out).all() and np.abs(out).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_the_baseline_s_flow_takes_the_average_of_its_weights(tmp_path, monkeypatch):
     path = flow_checkpoint(tmp_path / "flow_bsrnn.ckpt", monkeypatch)
     plain = flow_checkpoint(tmp_path / "plain.ckpt", monkeypatch, average=False)
@@ -118,6 +119,7 @@ def test_the_baseline_s_flow_takes_the_average_of_its_weights(tmp_path, monkeypa
     np.testing.assert_allclose(together[1], out, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_published_checkpoint_is_a_branch_and_a_third_input(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path, _ = bsrnn_checkpoint(tmp_path / "bsrnn.ckpt", monkeypatch)

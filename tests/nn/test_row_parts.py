@@ -16,6 +16,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bins", (90, 92))  # 92 bins: nothing is padded
 @pytest.mark.parametrize("layer", LAYERS)
 def test_parts_equal_the_whole(layer, bins):

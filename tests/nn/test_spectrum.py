@@ -51,6 +51,7 @@ def test_round_trip_of_whole_hops(fs, win_ms):
         torch.testing.assert_close(istft(spectrum, fs, win_ms, length), wav, atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fs", RATES)
 def test_a_model_keeps_rate_length_and_samples(identity, fs):
     for length in lengths(fs):

@@ -85,6 +85,7 @@ def test_what_would_fail_after_the_peers_fails_before_them(tmp_path, capsys):
     assert not (tmp_path / "peers").exists()
 
 
+@pytest.mark.slow
 def test_scoring_benchmark_counts_files_beside_a_plain_loop(tmp_path):
     import json
 

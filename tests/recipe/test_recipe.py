@@ -131,6 +131,7 @@ def test_hybrid_from_dumped_branches_scores(rendered, disc):
     assert len(rows) == len(read_list(wavs))
 
 
+@pytest.mark.slow
 def test_branches_learn_with_the_fusion_when_unfrozen(rendered, disc):
     exp = rendered / "exp/joint"
     arguments = command(rendered, "hybrid", write_config(rendered, "hybrid"), f"--exp={exp}")

@@ -122,6 +122,7 @@ def test_a_hub_folder_brings_its_page(packed, monkeypatch):
     assert "espnet_hybridse[demo]" in (packed / "hub" / "requirements.txt").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branch", ["disc", "gen", "hybrid"])
 def test_stock_espnet_gives_the_same_from_our_zip(branch, tmp_path):
     """The three trained models of the repository, unpacked and run by ESPnet alone."""

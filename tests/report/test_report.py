@@ -76,6 +76,7 @@ def report(rendered):
     return out
 
 
+@pytest.mark.slow
 def test_page_holds_everything_itself(report):
     text = (report / "report.html").read_text()
     page = Page(text)
@@ -152,6 +153,7 @@ def test_report_says_that_no_file_could_be_read(tmp_path, capsys, caplog):
     assert "--meta is given 1 times and --scores 2 times" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_two_test_sets_have_sections_and_tables_of_their_own(report, tmp_path):
     root, meta = report.parent, report.parent.parent / "dump/raw/train/meta.tsv"
     first = ["--set", "Simulated", "--scores", f"Noisy={root}/noisy", f"Ours={root}/ours"]

@@ -19,6 +19,7 @@ def metrics():
     return [METRICS[name] for name in COLUMNS]
 
 
+@pytest.mark.slow
 def test_speech_is_heard_once_and_weighted_by_its_length(metrics):
     wav, _, fs = pair("goforward-8k")
     context = Context("u", text="Go forward, ten meters!", lang="eng")
@@ -30,6 +31,7 @@ def test_speech_is_heard_once_and_weighted_by_its_length(metrics):
     assert metrics[0].compute(wav, None, fs, again) == 1.0
 
 
+@pytest.mark.slow
 def test_more_than_ten_tokens_a_second_are_not_heard(metrics, monkeypatch):
     wav, _, fs = pair("goforward-8k")
     heard = []

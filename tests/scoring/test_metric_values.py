@@ -47,6 +47,7 @@ def test_plcmos_is_that_of_speechmos(case):
     assert metric.range[0] <= value <= metric.range[1]
 
 
+@pytest.mark.slow
 def test_distillmos_of_files_scored_together_is_that_of_the_package_for_each():
     metric = usable("DistillMOS")
     both = [Utterance(*pair(case), Context(case)) for case in ("goforward-8k", "numbers")]

@@ -93,6 +93,7 @@ def test_phoneme_similarity_is_that_of_the_published_tokenizer(tmp_path):
     assert value_of("LPS", tmp_path) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own_rate", [True, False])
 def test_nisqa_is_that_of_torchmetrics_at_the_files_rate(tmp_path, monkeypatch, own_rate):
     nisqa = pytest.importorskip("torchmetrics.functional.audio.nisqa")
@@ -178,6 +179,7 @@ def espnet_pack(folder, task, options, config_key, file_key):
     return model.eval()
 
 
+@pytest.mark.slow
 def test_speaker_similarity_is_the_cosine_of_rawnet3(tmp_path):
     pytest.importorskip("asteroid_filterbanks", reason="extra 'official' is not installed")
     from espnet2.tasks.spk import SpeakerTask
@@ -220,6 +222,7 @@ def owsm(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_character_accuracy_of_owsm_counts_what_it_hears(owsm):
     import jiwer
 
@@ -233,6 +236,7 @@ def test_character_accuracy_of_owsm_counts_what_it_hears(owsm):
         METRICS["CAcc"].compute(inf, ref, fs, context("CAcc", owsm))
 
 
+@pytest.mark.slow
 def test_owsm_is_asked_as_the_challenge_asks_it(owsm):
     """An empty previous text is no `<na>`: the decoder starts from other symbols."""
     inf, ref, fs = pair("goforward-8k")
@@ -249,6 +253,7 @@ def test_owsm_is_asked_as_the_challenge_asks_it(owsm):
     assert model.beam_search.hyp_primer != primed
 
 
+@pytest.mark.slow
 def test_owsm_hears_the_first_window_where_long_decoding_fails(owsm, monkeypatch):
     inf, _, fs = pair("goforward-8k")
     known = context("CAcc", owsm, text="tosi", lang="en")

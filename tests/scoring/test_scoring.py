@@ -134,6 +134,7 @@ def test_lsd_is_that_of_librosa(fs):
     assert METRICS["LSD"].compute(0.5 * ref, ref, fs, Context("u")) < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [3.0, 17.5])
 def test_dnsmos_is_that_of_speechmos(seconds):
     metric = usable("DNSMOS OVRL")
@@ -418,6 +419,7 @@ def test_cli_scores_tabulates_and_writes_results(sets, capsys):
     assert "not NAME=VALUE" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_results_are_written_where_the_reader_of_the_tables_leaves_early(sets):
     run(sets, "noisy")
     results = sets / "RESULTS.md"

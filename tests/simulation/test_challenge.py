@@ -183,6 +183,7 @@ def test_array_jobs_complete_to_the_bytes_of_one_run(folder, tmp_path, capsys):
         render_set(Sources.from_folder(folder), jobs, split="3/2")
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_bytes(sources, tmp_path):
     pytest.importorskip("distributed")
     samples = {
@@ -219,6 +220,7 @@ def slurm(tmp_path, monkeypatch):
         yield dask.config
 
 
+@pytest.mark.slow
 def test_slurm_jobs_give_the_same_bytes(sources, tmp_path, slurm):
     outs = [tmp_path / name / "train" for name in ("here", "slurm")]
     for out, how in zip(outs, ({}, {"executor": "dask", "scheduler": "slurm"}), strict=True):
@@ -448,6 +450,7 @@ def test_a_folder_whose_name_cannot_begin_an_id_is_refused(folder, tmp_path, cap
     assert "no blanks" in capsys.readouterr().err and not (tmp_path / "my set").exists()
 
 
+@pytest.mark.slow
 def test_drawing_starts_without_torch():
     code = "import sys, espnet_hybridse.cli.simulate as _; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

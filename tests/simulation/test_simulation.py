@@ -315,6 +315,7 @@ def test_meta_survives_a_round_trip_and_reads_the_challenges_columns(sources, tm
 # --- rendering ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_same_bytes_whatever_the_number_of_jobs_and_the_order(sources, tmp_path):
     sets = [tmp_path / name / "train" for name in ("one", "two", "parts")]
     render(draw(sources, 14, sets[0], coverage=True), sources, sets[0], nj=1)
@@ -332,6 +333,7 @@ def test_same_bytes_whatever_the_number_of_jobs_and_the_order(sources, tmp_path)
         assert noisy.subtype == "PCM_16"
 
 
+@pytest.mark.slow
 def test_killed_render_resumes_without_loss(folder, tmp_path, capsys):
     command = [sys.executable, "-m", "espnet_hybridse.cli.main", "simulate"]
     command += ["--sources", str(folder), "--config", str(CONFIG), "--num", "30"]
@@ -414,6 +416,7 @@ def sets(tmp_path):
     return tmp_path / "train", tmp_path / "test"
 
 
+@pytest.mark.slow
 def test_clean_sets_pass_and_their_lists_stay(sets, capsys):
     before = [digests(out) for out in sets]
     assert main(["check", *map(str, sets), "--nj", "2"]) == 0

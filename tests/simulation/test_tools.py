@@ -11,6 +11,7 @@ from espnet_hybridse.fileio.lists import read_list, read_sources
 from espnet_hybridse.simulation.demo import distorted, write_demo
 
 
+@pytest.mark.slow
 def test_demo_writes_every_distortion_and_a_picture(tmp_path):
     file = tmp_path / "voice.wav"
     soundfile.write(file, voice(1.0, 11025), 11025)
@@ -42,6 +43,7 @@ def test_demo_has_something_to_show_at_every_rate(fs):
         assert signal.shape == clean.shape and np.abs(signal - clean).max() > 1e-4, name
 
 
+@pytest.mark.slow
 def test_wind_and_rooms_are_made_with_their_lists(tmp_path):
     pytest.importorskip("pyroomacoustics")
     command = ["simulate", "--out", str(tmp_path), "--seed", "3"]

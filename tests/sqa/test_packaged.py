@@ -37,6 +37,7 @@ def loss(p835):
     return SQALoss(checkpoint="dnsmos")
 
 
+@pytest.mark.slow
 def test_dnsmos_is_the_onnx_network_and_any_length_has_a_gradient(p835, clips):
     onnxruntime = pytest.importorskip("onnxruntime", reason="extra 'scoring' is not installed")
     wav = np.resize(pair("numbers")[0], 144160)[None]

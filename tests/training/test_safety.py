@@ -39,6 +39,7 @@ def rows(exp):
     return [json.loads(line) for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [7, 12, 18])
 def test_stopped_in_an_epoch_is_as_if_never_stopped(rendered, whole, tmp_path, monkeypatch, call):
     run = make_run(rendered, tmp_path, **EMA)
@@ -130,6 +131,7 @@ def test_the_average_s_horizon_grows_with_the_steps():
         WeightAverage(average.model, share=2)
 
 
+@pytest.mark.slow
 def test_a_network_that_became_nan_stops_and_keeps_its_checkpoint(rendered, tmp_path, monkeypatch):
     changes = {"num_iters_per_epoch": 4, "nan_patience": 3}
     train_here(make_run(rendered, tmp_path, **changes))
@@ -194,6 +196,7 @@ def test_a_broken_checkpoint_costs_one_epoch(whole, tmp_path, damage):
         mend(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_disk_without_room_is_named_before_and_survived_during(tmp_path):
     model = torch.nn.Linear(10, 10)
     refuse_full_disk(tmp_path, model, True, [5])
