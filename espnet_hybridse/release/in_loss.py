@@ -1,6 +1,7 @@
 """Which columns of the results table a model was trained on: they are no judges of it."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from espnet_hybridse.model.files import WEIGHTS_STAMP, ModelFiles
@@ -20,14 +21,39 @@ KEY = "in_loss"
 
 
 def columns_in_loss(files: ModelFiles) -> list[str]:
-    """The columns behind a model's criterions and those of its parts, in the table's order."""
+    """The columns behind a model's criterions and those of its parts, in the table's order.
+
+    And behind those of the model that its training began from (`--init`): what that had learned to
+    please is in the weights still.
+    """
+    found = _columns(files, set())
+    return [name for name in METRICS if name in found]
+
+
+def _columns(files: ModelFiles, seen: set[Path]) -> set[str]:
+    seen.add(files.config_file.resolve())
     found = set(files.config.get(KEY) or ())
     for criterion in files.config.get("criterions") or ():
         if (criterion.get("wrapper_conf") or {}).get("weight", 1.0):
             found.update(_of_criterion(criterion, files.config))
-    for part in files.parts.values():
-        found.update(columns_in_loss(part))
-    return [name for name in METRICS if name in found]
+    before = [*files.parts.values(), *_began_from(files)]
+    for model in before:
+        if model.config_file.resolve() not in seen:
+            found |= _columns(model, seen)
+    return found
+
+
+def _began_from(files: ModelFiles) -> Iterator[ModelFiles]:
+    """The models that the training began from, so far as they are still where it found them."""
+    for given in files.config.get("init_param") or ():
+        folder = Path(str(given).partition(":")[0]).parent
+        try:
+            yield ModelFiles.read(folder)
+        except (FileNotFoundError, ValueError):
+            logging.warning(
+                f"{files.config_file} began from {folder}, which is no model that can be read from "
+                "here: which metrics were in its loss is not known"
+            )
 
 
 def _of_criterion(criterion: Mapping, config: Mapping) -> tuple[str, ...]:

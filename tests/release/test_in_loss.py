@@ -58,6 +58,18 @@ def test_hybrid_was_trained_on_what_its_branches_were(tmp_path):
     assert columns_in_loss(ModelFiles.read(hybrid)) == ["ESTOI", "SI-SDR"]
 
 
+def test_what_a_training_began_from_is_in_the_weights_still(tmp_path, caplog):
+    start = model(tmp_path / "start", in_loss=["PESQ"])
+    names = {"init_param": [f"{start}/model.pth:::separator.mask"]}
+    tuned = model(tmp_path / "tuned", term("estoi"), **names)
+    assert columns_in_loss(ModelFiles.read(tuned)) == ["PESQ", "ESTOI"]
+    lost = model(tmp_path / "lost", term("estoi"), init_param=["gone/model.pth"])
+    assert columns_in_loss(ModelFiles.read(lost)) == ["ESTOI"]
+    assert "began from gone, which is no model" in caplog.text
+    itself = model(tmp_path / "itself", init_param=[f"{tmp_path}/itself/model.pth"])
+    assert columns_in_loss(ModelFiles.read(itself)) == []
+
+
 def test_model_is_known_by_what_enhance_left_beside_the_files(tmp_path):
     trained = model(tmp_path / "m", term("estoi"))
     (tmp_path / "out").mkdir()
