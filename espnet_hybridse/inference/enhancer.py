@@ -15,9 +15,9 @@ from espnet_hybridse.inference.options import Options, piece_of
 from espnet_hybridse.inference.shared_gain import apply_gain, reference
 from espnet_hybridse.inference.stream import (
     Counted,
-    CrossFade,
     checked,
     checked_blocks,
+    cross_faded,
     cut_pieces,
     exact_length,
     resample_blocks,
@@ -185,30 +185,35 @@ class Enhancer:
         model_fs = nearest_rate(fs)
         gate = RunningGate(counted, fs, 1.0 if self.options.gate == "off" else share)
         inner = resample_blocks(gate, fs, model_fs)
-        outer = resample_blocks(self._segments(inner, model_fs, gate, live), model_fs, fs)
+        segment, overlap, shared = self.lengths(model_fs)
+        pieces = self._enhanced(cut_pieces(inner, segment, shared), model_fs, gate, live)
+        outer = resample_blocks(cross_faded(pieces, overlap, shared), model_fs, fs)
         for block in exact_length(outer, counted):
             if block.shape[1]:
                 yield block[0] if flat[0] else block
 
-    def _segments(
-        self, blocks: Iterable[np.ndarray], fs: int, gate: RunningGate, live: bool
-    ) -> Iterator[np.ndarray]:
-        """(C, T_i) blocks at a rate of the model -> finished (C, T_i) blocks."""
-        care = Conditioning(fs, self.options.gate != "off")
-        segment, overlap = round(self.segment_s * fs), round(self.overlap_s * fs)
-        # CrossFade fades in the middle of what is shared; the rest of it is heard alone.
-        shared = min(overlap + 2 * round(self.lookahead_s * fs), segment // 2)
-        joined = CrossFade(overlap, shared)
+    def lengths(self, fs: int) -> tuple[int, int, int]:
+        """Samples of a piece, of its cross-fade and of what it shares with the next, at `fs` Hz.
 
-        def finished(pieces: list[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
-            count = len(pieces)
-            heard = [piece for _, piece in pieces]
+        The fade lies in the middle of what is shared; the rest of that is heard alone.
+        """
+        segment, overlap = round(self.segment_s * fs), round(self.overlap_s * fs)
+        return segment, overlap, min(overlap + 2 * round(self.lookahead_s * fs), segment // 2)
+
+    def _enhanced(
+        self, pieces: Iterable[tuple[int, np.ndarray]], fs: int, gate: RunningGate, live: bool
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Starts and pieces (C, T) at a rate of the model -> the same, enhanced."""
+        care = Conditioning(fs, self.options.gate != "off")
+
+        def finished(waiting: list[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+            count = len(waiting)
+            starts, heard = [start for start, _ in waiting], [piece for _, piece in waiting]
             done = self._pieces(heard, fs, [care] * count, [gate.share()] * count)
-            for (begin, _), block in zip(pieces, done, strict=True):
-                yield joined.push(begin, block)
+            return zip(starts, done, strict=True)
 
         waiting: list[tuple[int, np.ndarray]] = []
-        for start, piece in cut_pieces(blocks, segment, shared):
+        for start, piece in pieces:
             waiting.append((start, piece))
             rows = 1 if self.options.shared_mask else len(piece)
             if live or len(waiting) * rows >= self.batch:
@@ -216,9 +221,6 @@ class Enhancer:
                 waiting = []
         if waiting:
             yield from finished(waiting)
-        rest = joined.rest()
-        if rest is not None:
-            yield rest
 
     def _pieces(
         self,

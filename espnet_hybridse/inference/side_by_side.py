@@ -12,8 +12,8 @@ from espnet_hybridse.inference.conditioning import Conditioning
 from espnet_hybridse.inference.enhancer import Enhancer
 from espnet_hybridse.inference.stream import (
     Counted,
-    CrossFade,
     checked_blocks,
+    cross_faded,
     cut_pieces,
     exact_length,
     resample_blocks,
@@ -66,21 +66,24 @@ class SideBySide:
         counted = Counted(checked_blocks(blocks, []))
         model_fs = nearest_rate(fs)
         inner = resample_blocks(counted, fs, model_fs)
-        outer = resample_blocks(self._segments(inner, model_fs, share, on_mask), model_fs, fs)
+        segment, overlap, shared = self.enhancer.lengths(model_fs)
+        pieces = self._pieces(cut_pieces(inner, segment, shared), model_fs, share, on_mask)
+        outer = resample_blocks(cross_faded(pieces, overlap, shared), model_fs, fs)
         for block in exact_length(outer, counted):
             yield block.reshape(len(self.names), counted.channels, block.shape[1])
 
-    def _segments(
-        self, blocks: Iterable[np.ndarray], fs: int, share: float, on_mask: OnMask | None
-    ) -> Iterator[np.ndarray]:
-        """(C, T_i) at a rate of the model -> finished (outputs * C, T_i), cut as by `Enhancer`."""
+    def _pieces(
+        self,
+        pieces: Iterable[tuple[int, np.ndarray]],
+        fs: int,
+        share: float,
+        on_mask: OnMask | None,
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Starts and pieces (C, T) at a rate of the model -> starts and (outputs * C, T)."""
         one = self.enhancer
         care = Conditioning(fs, one.options.gate != "off")
-        segment, overlap = round(one.segment_s * fs), round(one.overlap_s * fs)
-        shared = min(overlap + 2 * round(one.lookahead_s * fs), segment // 2)
-        joined = CrossFade(overlap, shared)
         share = np.float32(one.options.share * share)
-        for start, piece in cut_pieces(blocks, segment, shared):
+        for start, piece in pieces:
             outputs = [piece] * len(self.names)
             if share:
                 heard, gain = care.before(piece)
@@ -89,10 +92,7 @@ class SideBySide:
                     on_mask(start / fs, mask)
                 wet = [care.after(piece, wave, gain) for wave in wet]
                 outputs = wet if share == 1 else [piece + share * (wave - piece) for wave in wet]
-            yield joined.push(start, np.concatenate(outputs))
-        rest = joined.rest()
-        if rest is not None:
-            yield rest
+            yield start, np.concatenate(outputs)
 
     def _networked(self, heard: np.ndarray, fs: int) -> tuple[list[np.ndarray], np.ndarray | None]:
         """Each output (C, T) of a piece, and the first channel's mask, if there is one."""

@@ -61,7 +61,7 @@ class CrossFade:
 
     Args:
         overlap: length of the raised-cosine fade in samples; 0 puts the pieces end to end.
-        shared: samples that neighbours share; None: `overlap`.
+        shared: samples that neighbours share.
 
     Attributes:
         done: samples returned so far.
@@ -70,8 +70,7 @@ class CrossFade:
         ValueError: a negative overlap, or more of it than is shared.
     """
 
-    def __init__(self, overlap: int, shared: int | None = None):
-        shared = overlap if shared is None else shared
+    def __init__(self, overlap: int, shared: int):
         if not 0 <= overlap <= shared:
             raise ValueError(
                 f"overlap={overlap} samples does not lie in 0…{shared}, what is shared"
@@ -120,6 +119,18 @@ class CrossFade:
         # In this form equal samples come out unchanged to the last bit.
         faded = before + rising * (after - before)
         return np.concatenate([old[..., :first], faded, new[..., last:]], axis=-1)
+
+
+def cross_faded(
+    pieces: Iterable[tuple[int, np.ndarray]], overlap: int, shared: int
+) -> Iterator[np.ndarray]:
+    """Join (start, piece) as :class:`CrossFade` does, to the end; blocks may be empty."""
+    joiner = CrossFade(overlap, shared)
+    for start, piece in pieces:
+        yield joiner.push(start, piece)
+    rest = joiner.rest()
+    if rest is not None:
+        yield rest
 
 
 def fade_in(size: int) -> np.ndarray:

@@ -46,7 +46,7 @@ def test_identity_processing_returns_the_input(length, overlap, shared):
 
 def test_channels_stay_apart():
     wav = np.random.default_rng(0).standard_normal((2, 950)).astype(np.float32)
-    np.testing.assert_array_equal(joined_again(CrossFade(30), pieces_of(wav, 200, 30)), wav)
+    np.testing.assert_array_equal(joined_again(CrossFade(30, 30), pieces_of(wav, 200, 30)), wav)
 
 
 def test_weights_sum_to_one():
@@ -77,7 +77,7 @@ def test_what_has_been_given_out_is_all_but_what_the_next_piece_shares():
     # The last piece is moved back before what was given out already.
     assert joiner.push(90, np.zeros(100)).size == 20
     assert joiner.rest().size == 30 and joiner.done == 190
-    assert CrossFade(10).rest() is None
+    assert CrossFade(10, 10).rest() is None
 
 
 def test_a_piece_is_there_as_soon_as_its_last_sample_is():
@@ -94,7 +94,7 @@ def test_a_piece_is_there_as_soon_as_its_last_sample_is():
 
 @pytest.mark.parametrize("start, size", [(101, 100), (0, 100), (20, 80)])
 def test_a_gap_and_a_repeat_are_refused(start, size):
-    joiner = CrossFade(overlap=20)
+    joiner = CrossFade(20, 20)
     joiner.push(0, np.zeros(100))
     with pytest.raises(ValueError, match="begin at 80 or before and end after 100"):
         joiner.push(start, np.zeros(size))
@@ -103,7 +103,7 @@ def test_a_gap_and_a_repeat_are_refused(start, size):
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="shared=60.*0…50.*segment=100"):
         pieces_of(np.zeros(1000), 100, 60)
-    with pytest.raises(ValueError, match="overlap=-1 samples.*0…-1"):
-        CrossFade(-1)
+    with pytest.raises(ValueError, match="overlap=-1 samples.*0…0"):
+        CrossFade(-1, 0)
     with pytest.raises(ValueError, match="overlap=20 samples.*0…10"):
         CrossFade(20, 10)
