@@ -58,7 +58,7 @@ if problems:
 EOF
 
 echo "Installing the wheel without extras"
-"${bin}/python" -m pip install -qq "${dist}"/*.whl
+"${bin}/python" -m pip install -qq --no-cache-dir "${dist}"/*.whl
 mkdir "${work}/home" "${work}/empty"
 cd "${work}/empty"
 export HOME=${work}/home
