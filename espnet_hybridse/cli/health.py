@@ -101,6 +101,8 @@ def packages(full: bool = False) -> Iterator[Finding]:
         ("onnxruntime", "onnxruntime", False),
     ):
         yield package(module, dist, core, full or module not in SLOW)
+    # Its import would set torch's number of threads; the gate reads the weights alone.
+    yield package("silero_vad", "silero-vad", core=True, run=False)
     yield codecs()
     yield encoders()
 
@@ -196,6 +198,7 @@ def offline_weights() -> Iterator[Finding]:
     checks: dict[str, Callable] = {
         "whisper tiny.en": assets.whisper_tiny_en_encoder,
         "whisper base": assets.whisper_base_dir,
+        "silero vad": assets.silero_vad_weights,
         "dnsmos": assets.dnsmos_model,
         "plcmos": assets.plcmos_model,
         "resemblyzer": assets.resemblyzer_weights,

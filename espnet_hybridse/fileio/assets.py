@@ -16,6 +16,7 @@ from espnet_hybridse.fileio.disk import cache_folder
 
 OFFLINE = "pip install 'espnet_hybridse[offline]'"
 SCORING = "pip install 'espnet_hybridse[scoring]'"
+SILERO = "pip install 'silero-vad>=6.2.3,<7'"
 RESEMBLYZER = "pip install --no-deps resemblyzer==0.1.4"
 
 WHISPER_TINY_EN_SHA256 = "a6d735e6c86c1522ea81cfedf8490307e30279a62e4a8564d2c633427326cb68"
@@ -25,6 +26,7 @@ WHISPER_BASE = {
     "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
     "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
 }
+SILERO_SHA256 = "c59271c284ae9c8335d795d60e0bfdb71aaaceec578d9bd9ffc1b8153c319ea1"
 DNSMOS_SHA256 = "269fbebdb513aa23cddfbb593542ecc540284a91849ac50516870e1ac78f6edd"
 PLCMOS_SHA256 = "c0ad3fc64ef9682b4749c0e96636b41c73b4b30bd123b9348feea06a96895286"
 RESEMBLYZER_SHA256 = "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"
@@ -130,6 +132,17 @@ def dnsmos_model() -> Path:
     path = package_dir("speechmos", SCORING) / "dnsmos_models" / "sig_bak_ovr.onnx"
     remedy = "reinstall: pip install --force-reinstall --no-deps speechmos==0.0.1.1"
     return check_file(path, DNSMOS_SHA256, remedy)
+
+
+@cache
+def silero_vad_weights() -> Path:
+    """Weights of Silero VAD for 16 kHz, from the silero-vad wheel.
+
+    Raises:
+        AssetMissing, AssetCorrupt: as for :func:`package_dir` and :func:`check_file`.
+    """
+    folder = package_dir("silero_vad", SILERO)
+    return check_file(folder / "data" / "silero_vad_16k.safetensors", SILERO_SHA256, SILERO)
 
 
 @cache

@@ -1,17 +1,30 @@
 """What is done to a piece before and after the network: offset, level, pauses, the gate's share.
 
-
 With the gate off nothing is.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from espnet_hybridse.inference.gate import decide
 from espnet_hybridse.inference.level import Leveller
 from espnet_hybridse.inference.measures import Gauge
-from espnet_hybridse.inference.pauses import lower_pauses
+from espnet_hybridse.inference.pauses import Listener, lower_pauses
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was done to a piece before the network, for afterwards.
+
+    Attributes:
+        gain: of each sample, (T,).
+        wordless: frames of 20 ms in which nobody spoke for seconds, (N,) for each channel.
+    """
+
+    gain: np.ndarray
+    wordless: list[np.ndarray]
 
 
 class Conditioning:
@@ -27,21 +40,25 @@ class Conditioning:
     def __init__(self, fs: int, active: bool = True):
         self.fs, self.active = fs, active
         self._leveller = Leveller()
+        self._listeners: list[Listener] = []
 
-    def before(self, piece: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the piece (C, T) as the network shall hear it, and its gain (T,) for `after`."""
+    def before(self, piece: np.ndarray) -> tuple[np.ndarray, Prepared | None]:
+        """Return the piece (C, T) as the network shall hear it, and what `after` needs of it."""
         if not self.active or not piece.any():
             return piece, None
         gain = self._leveller.gains(piece, self.fs)
-        return (without_offset(piece) * gain).astype(np.float32), gain
+        heard = (without_offset(piece) * gain).astype(np.float32)
+        self._listeners = self._listeners or [Listener(self.fs) for _ in piece]
+        ears = zip(self._listeners, heard, strict=True)
+        return heard, Prepared(gain, [listener.wordless(row) for listener, row in ears])
 
-    def after(self, piece: np.ndarray, wet: np.ndarray, gain: np.ndarray | None) -> np.ndarray:
+    def after(self, piece: np.ndarray, wet: np.ndarray, prepared: Prepared | None) -> np.ndarray:
         """Return the network's `wet` (C, T) at the level of `piece`, its pauses lowered."""
-        if gain is None:
+        if prepared is None:
             return wet
-        wet = (wet / gain).astype(np.float32)
-        dry = without_offset(piece)
-        return np.stack([lower_pauses(*rows, self.fs) for rows in zip(dry, wet, strict=True)])
+        wet = (wet / prepared.gain).astype(np.float32)
+        rows = zip(without_offset(piece), wet, prepared.wordless, strict=True)
+        return np.stack([lower_pauses(dry, row, self.fs, where) for dry, row, where in rows])
 
 
 def without_offset(piece: np.ndarray) -> np.ndarray:

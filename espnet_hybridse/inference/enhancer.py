@@ -13,6 +13,7 @@ from espnet_hybridse.inference.gate import decide_whole
 from espnet_hybridse.inference.network import Network
 from espnet_hybridse.inference.options import Options, piece_of
 from espnet_hybridse.inference.shared_gain import apply_gain, reference
+from espnet_hybridse.inference.speech_detector import speech_detector
 from espnet_hybridse.inference.stream import (
     Counted,
     checked,
@@ -48,6 +49,7 @@ class Enhancer:
         ValueError: as of :class:`Options`; or a `decode_dtype` for a model that decodes nothing, a
             `safety` out of its range or for a model that is no hybrid.
         TypeError: a name that is no option.
+        AssetMissing, AssetCorrupt: the gate's speech detector is not there.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class Enhancer:
         piece_s = piece_of(loaded.config) if options.segment_s is None else options.segment_s
         self.segment_s, self.overlap_s, self.lookahead_s = options.seconds(piece_s)
         self.network = Network(loaded, device, options)
+        if options.gate != "off":
+            speech_detector()  # what it lacks is said before the first file
         if options.safety is not None:
             self._hybrid("safety").set_safety(options.safety, options.safety_to)
 
@@ -235,8 +239,8 @@ class Enhancer:
         prepared = [one.before(piece) for one, piece in zip(care, dry, strict=True)]
         wet = self._networked([piece for piece, _ in prepared], fs)
         finished = [
-            one.after(piece, enhanced, gain)
-            for one, piece, enhanced, (_, gain) in zip(care, dry, wet, prepared, strict=True)
+            one.after(piece, enhanced, known)
+            for one, piece, enhanced, (_, known) in zip(care, dry, wet, prepared, strict=True)
         ]
         return [
             _mixed(piece, enhanced, self.options.share * share)
@@ -279,11 +283,11 @@ class Enhancer:
         if wav.ndim != 1 or not wav.size:
             raise ValueError(f"wav has shape {wav.shape}; expected (T,): pass one channel")
         care = Conditioning(fs, self.options.gate != "off")
-        heard, gain = care.before(rows)
+        heard, known = care.before(rows)
         parts = self.network.parts([*heard], fs)
         [mask] = parts.pop("mask")
         return {
-            **{name: care.after(rows, wave, gain)[0] for name, wave in parts.items()},
+            **{name: care.after(rows, wave, known)[0] for name, wave in parts.items()},
             "mask": mask,
         }
 

@@ -2,10 +2,13 @@
 
 Small networks leave a murmur of noise where nobody speaks. Where they took away most of the sound
 for a while themselves, more can go; where they kept some of it, speech is near, and nothing goes.
-Our choice.
+Where nobody spoke for seconds, the network's own murmur is no reason to keep anything: it can be
+made of words. Our choice.
 """
 
 import numpy as np
+
+from espnet_hybridse.inference.speech_detector import FRAME_S, chance_of_speech
 
 HOP_S = 0.02
 REACH_S = 0.3
@@ -16,30 +19,69 @@ WANTED_DB = 26.0
 """What the two reductions shall be together."""
 MORE_DB = 16.0
 """The most that is added."""
+WORDLESS_REACH_S = 3.0
+"""Speech in the input within that far forbids what is done where there is none."""
+WORDLESS_LEAST_S = 2.0
+"""What must have been heard before anything counts as without words."""
+WORDLESS = 0.35
+"""Chance of speech below which all frames within reach lie there."""
+WORDLESS_SOME_DB, WORDLESS_MOST_DB = 8.0, 12.0
+"""Reductions of the mean power within reach between which it sets in: a network that kept the sound
+of seconds may have heard what the detector did not."""
+WORDLESS_WANTED_DB = 40.0
 SMOOTH_S = 0.1
 
 
-def lower_pauses(dry: np.ndarray, wet: np.ndarray, fs: int) -> np.ndarray:
+class Listener:
+    """Tells where in one channel of a recording nobody spoke for seconds, piece by piece.
+
+    Args:
+        fs: rate in Hz.
+    """
+
+    def __init__(self, fs: int):
+        self.fs = fs
+        self._heard = np.zeros(0)
+
+    def wordless(self, piece: np.ndarray) -> np.ndarray:
+        """Hear (T,), which follows the piece before: True for each 20 ms without words, (N,)."""
+        count, reach = piece.size // _hop(self.fs), round(WORDLESS_REACH_S / HOP_S)
+        speech = chance_of_speech(piece, self.fs)
+        at = ((np.arange(count) + 0.5) * HOP_S / FRAME_S).astype(int).clip(max=speech.size - 1)
+        # Of the piece before, what lies within reach is remembered: pieces may be short.
+        heard = np.concatenate([self._heard, speech[at]])
+        self._heard = heard[-reach:]
+        if not count or heard.size * HOP_S < WORDLESS_LEAST_S:
+            return np.zeros(count, bool)
+        return -_least(-heard, reach)[-count:] < WORDLESS
+
+
+def lower_pauses(
+    dry: np.ndarray, wet: np.ndarray, fs: int, wordless: np.ndarray | None = None
+) -> np.ndarray:
     """Lower `wet` where it is far below `dry` for longer than words are apart.
 
     Args:
         dry: input of the network, (T,).
         wet: its output, (T,).
         fs: rate in Hz.
+        wordless: where nobody spoke for seconds, as of :class:`Listener`; None is nowhere.
 
     Returns:
         (T,), `wet` times a gain of at most 1 that changes slowly.
     """
-    hop = max(round(HOP_S * fs), 1)
+    hop = _hop(fs)
     count = wet.size // hop
     if count < 2:
         return wet
-    reduction = _level(dry, hop, count) - _level(wet, hop, count)
-    reach = round(REACH_S / HOP_S)
-    padded = np.pad(reduction, reach, mode="edge")
-    least = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).min(1)
-    part = ((least - SOME_DB) / (MOST_DB - SOME_DB)).clip(0, 1)
-    more = part * (WANTED_DB - least).clip(0, MORE_DB)
+    before, after = _power(dry, hop, count), _power(wet, hop, count)
+    least = _least(_db(before) - _db(after), round(REACH_S / HOP_S))
+    more = _rise(least, SOME_DB, MOST_DB) * (WANTED_DB - least).clip(0, MORE_DB)
+    if wordless is not None and wordless.any():
+        reach = round(WORDLESS_REACH_S / HOP_S)
+        taken = _db(_mean(before, reach)) - _db(_mean(after, reach))
+        part = wordless * _rise(taken, WORDLESS_SOME_DB, WORDLESS_MOST_DB)
+        more = np.maximum(more, part * (WORDLESS_WANTED_DB - taken).clip(0))
     size = round(SMOOTH_S / HOP_S)
     smooth = np.convolve(np.pad(more, (size // 2, size - 1 - size // 2), mode="edge"),
                          np.ones(size) / size, "valid")  # fmt: skip
@@ -49,6 +91,31 @@ def lower_pauses(dry: np.ndarray, wet: np.ndarray, fs: int) -> np.ndarray:
     return wet * (10 ** (-gain / 20)).astype(wet.dtype)
 
 
-def _level(wav: np.ndarray, hop: int, count: int) -> np.ndarray:
+def _hop(fs: int) -> int:
+    return max(round(HOP_S * fs), 1)
+
+
+def _power(wav: np.ndarray, hop: int, count: int) -> np.ndarray:
     frames = wav[: count * hop].reshape(count, hop).astype(np.float64)
-    return 10 * np.log10(np.square(frames - frames.mean(1, keepdims=True)).mean(1) + 1e-14)
+    return np.square(frames - frames.mean(1, keepdims=True)).mean(1)
+
+
+def _db(power: np.ndarray) -> np.ndarray:
+    return 10 * np.log10(power + 1e-14)
+
+
+def _rise(value: np.ndarray, some: float, most: float) -> np.ndarray:
+    return ((value - some) / (most - some)).clip(0, 1)
+
+
+def _least(values: np.ndarray, reach: int) -> np.ndarray:
+    """Smallest of the values (N,) within `reach` of each."""
+    padded = np.pad(values, reach, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).min(1)
+
+
+def _mean(values: np.ndarray, reach: int) -> np.ndarray:
+    """Mean of the values (N,) within `reach` of each; fewer at the ends."""
+    window = np.ones(2 * reach + 1)
+    total = np.convolve(values, window)[reach : reach + values.size]
+    return total / np.convolve(np.ones(values.size), window)[reach : reach + values.size]

@@ -86,11 +86,11 @@ class SideBySide:
         for start, piece in pieces:
             outputs = [piece] * len(self.names)
             if share:
-                heard, gain = care.before(piece)
+                heard, known = care.before(piece)
                 wet, mask = self._networked(heard, fs)
                 if mask is not None and on_mask is not None:
                     on_mask(start / fs, mask)
-                wet = [care.after(piece, wave, gain) for wave in wet]
+                wet = [care.after(piece, wave, known) for wave in wet]
                 outputs = wet if share == 1 else [piece + share * (wave - piece) for wave in wet]
             yield start, np.concatenate(outputs)
 

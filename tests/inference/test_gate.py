@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from espnet_hybridse.fileio.assets import package_dir
 from espnet_hybridse.fileio.audio import read_audio, resample
 from espnet_hybridse.inference.conditioning import Conditioning, RunningGate
 from espnet_hybridse.inference.gate import CLEAN, decide, decide_whole
 from espnet_hybridse.inference.level import Leveller
 from espnet_hybridse.inference.measures import Gauge
-from espnet_hybridse.inference.pauses import lower_pauses
+from espnet_hybridse.inference.pauses import Listener, lower_pauses
+from espnet_hybridse.inference.speech_detector import FRAME, SpeechDetector, chance_of_speech
 
 SPEECH = Path(__file__).parents[1] / "data" / "speech"
 
@@ -157,11 +160,11 @@ def test_an_offset_changes_nothing_but_the_offset(speech):
 def test_what_comes_back_has_the_level_of_what_went_in(speech):
     care = Conditioning(16000)
     piece = np.stack([speech, 0.5 * speech])
-    heard, gain = care.before(piece)
-    np.testing.assert_allclose(care.after(piece, heard, gain), piece, atol=1e-4)
+    heard, known = care.before(piece)
+    np.testing.assert_allclose(care.after(piece, heard, known), piece, atol=1e-4)
     silence = np.zeros((1, 4000), np.float32)
-    heard, gain = care.before(silence)
-    assert gain is None and care.after(silence, heard, gain) is heard
+    heard, known = care.before(silence)
+    assert known is None and care.after(silence, heard, known) is heard
 
 
 def test_pauses_go_down_and_speech_stays(speech):
@@ -178,3 +181,73 @@ def test_pauses_go_down_and_speech_stays(speech):
     assert level(lowered[middle]) == pytest.approx(level(wet[middle]), abs=0.2)
     np.testing.assert_array_equal(lower_pauses(dry, dry, 16000), dry)
     assert lower_pauses(dry[:10], wet[:10], 16000).size == 10
+
+
+def test_the_detector_computes_what_the_package_does(speech):
+    path = package_dir("silero_vad", "pip install silero-vad") / "data" / "silero_vad.jit"
+    theirs, ours = torch.jit.load(path), SpeechDetector()
+    # The package's TorchScript has newer weights than its safetensors: the same ones for both here.
+    names = {
+        "_model.stft.forward_basis_buffer": "stft_conv.weight",
+        **{
+            f"_model.encoder.{i}.reparam_conv.{kind}": f"conv{i + 1}.{kind}"
+            for i in range(4)
+            for kind in ("weight", "bias")
+        },
+        **{
+            f"_model.decoder.rnn.{kind}_{side}": f"lstm.{kind}_{side}_l0"
+            for kind in ("weight", "bias")
+            for side in ("ih", "hh")
+        },
+        "_model.decoder.decoder.2.weight": "final_conv.weight",
+        "_model.decoder.decoder.2.bias": "final_conv.bias",
+    }
+    weights = theirs.state_dict()
+    ours.load_state_dict({name: weights[key] for key, name in names.items()})
+    heard = torch.from_numpy(speech[: speech.size // FRAME * FRAME])
+    with torch.no_grad():
+        want = torch.cat([theirs(frame[None], 16000)[0] for frame in heard.split(FRAME)])
+        torch.testing.assert_close(ours(heard[None])[0], want, atol=1e-5, rtol=0)
+
+
+def test_speech_is_told_from_noise_at_every_rate(speech):
+    for fs in (8000, 16000, 44100, 48000):
+        heard = resample(speech, 16000, fs)
+        assert np.median(chance_of_speech(heard, fs)) > 0.9
+        assert chance_of_speech(noise(fs), fs).max() < 0.35
+    assert chance_of_speech(speech[:0], 16000).size == 0
+    assert chance_of_speech(speech[:1], 16000).size == 1
+
+
+def test_murmur_goes_where_nobody_spoke_for_seconds(speech):
+    # What small networks make of music: something like speech, not far enough down for a pause.
+    dry = noise(10 * 16000)
+    murmur = np.resize(speech, dry.size)
+    murmur *= 0.2 * np.sqrt(np.mean(dry**2) / np.mean(murmur**2))
+    wordless = Listener(16000).wordless(dry)
+    assert wordless.all()
+    lowered = lower_pauses(dry, murmur, 16000, wordless)
+    assert np.mean(lowered**2) < 5e-3 * np.mean(murmur**2)
+    # Not where somebody speaks, and not of a network that took nothing away.
+    assert not Listener(16000).wordless(dry + np.resize(speech, dry.size)).any()
+    np.testing.assert_array_equal(lower_pauses(dry, dry, 16000, wordless), dry)
+
+
+def test_short_pieces_remember_what_was_heard_before(speech):
+    listener = Listener(16000)
+    told = [listener.wordless(piece).all() for piece in np.split(noise(10 * 16000), 10)]
+    assert told == [False] + 9 * [True]  # of one second alone nothing is told
+    told = [listener.wordless(piece).any() for piece in np.split(speech[:48000], 3)]
+    assert told == 3 * [False]
+    told = [listener.wordless(piece).any() for piece in np.split(noise(5 * 16000), 5)]
+    assert not any(told[:2]) and told[-1]
+    assert Listener(16000).wordless(speech[:10]).size == 0
+
+
+def test_noise_goes_down_far_and_every_branch_hears_the_same():
+    wav = noise(3 * 16000)[None]
+    care = Conditioning(16000)
+    heard, prepared = care.before(wav)
+    once, again = (care.after(wav, 0.2 * heard, prepared) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+    assert 10 * np.log10(np.mean(wav**2) / np.mean(once**2)) > 35
