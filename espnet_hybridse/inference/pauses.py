@@ -3,7 +3,7 @@
 Small networks leave a murmur of noise where nobody speaks. Where they took away most of the sound
 for a while themselves, more can go; where they kept some of it, speech is near, and nothing goes.
 Where nobody spoke for seconds, the network's own murmur is no reason to keep anything: it can be
-made of words. Our choice.
+made of words, and the input far down takes its place. Our choice.
 """
 
 import numpy as np
@@ -29,6 +29,9 @@ WORDLESS_SOME_DB, WORDLESS_MOST_DB = 8.0, 12.0
 """Reductions of the mean power within reach between which it sets in: a network that kept the sound
 of seconds may have heard what the detector did not."""
 WORDLESS_WANTED_DB = 40.0
+"""How far below the input the output lies there: it is the input itself,"""
+UNDER_DB = 20.0
+"""and what the network made of it lies this much lower still, since it can be made of words."""
 SMOOTH_S = 0.1
 
 
@@ -68,7 +71,8 @@ def lower_pauses(
         wordless: where nobody spoke for seconds, as of :class:`Listener`; None is nowhere.
 
     Returns:
-        (T,), `wet` times a gain of at most 1 that changes slowly.
+        (T,), `wet` times a gain of at most 1 that changes slowly; where nobody spoke, `dry` far
+        down.
     """
     hop = _hop(fs)
     count = wet.size // hop
@@ -77,18 +81,31 @@ def lower_pauses(
     before, after = _power(dry, hop, count), _power(wet, hop, count)
     least = _least(_db(before) - _db(after), round(REACH_S / HOP_S))
     more = _rise(least, SOME_DB, MOST_DB) * (WANTED_DB - least).clip(0, MORE_DB)
+    part = np.zeros(count)
     if wordless is not None and wordless.any():
         reach = round(WORDLESS_REACH_S / HOP_S)
         taken = _db(_mean(before, reach)) - _db(_mean(after, reach))
         part = wordless * _rise(taken, WORDLESS_SOME_DB, WORDLESS_MOST_DB)
-        more = np.maximum(more, part * (WORDLESS_WANTED_DB - taken).clip(0))
-    size = round(SMOOTH_S / HOP_S)
-    smooth = np.convolve(np.pad(more, (size // 2, size - 1 - size // 2), mode="edge"),
-                         np.ones(size) / size, "valid")  # fmt: skip
-    if not smooth.any():
+        part *= taken < WORDLESS_WANTED_DB
+        more = np.maximum(more, part * (WORDLESS_WANTED_DB + UNDER_DB - taken))
+    if not more.any():
         return wet
-    gain = np.interp(np.arange(wet.size), (np.arange(count) + 0.5) * hop, smooth)
-    return wet * (10 ** (-gain / 20)).astype(wet.dtype)
+
+    def drawn(frames: np.ndarray) -> np.ndarray:
+        """A value for each sample."""
+        return np.interp(np.arange(wet.size), (np.arange(count) + 0.5) * hop, _smooth(frames))
+
+    lowered = wet * (10 ** (-drawn(more) / 20)).astype(wet.dtype)
+    if not part.any():
+        return lowered
+    left = drawn(part) * 10 ** (-WORDLESS_WANTED_DB / 20)
+    return lowered + (dry * left).astype(wet.dtype)
+
+
+def _smooth(frames: np.ndarray) -> np.ndarray:
+    size = round(SMOOTH_S / HOP_S)
+    padded = np.pad(frames, (size // 2, size - 1 - size // 2), mode="edge")
+    return np.convolve(padded, np.ones(size) / size, "valid")
 
 
 def _hop(fs: int) -> int:
