@@ -25,7 +25,7 @@ WORDLESS_LEAST_S = 2.0
 """What must have been heard before anything counts as without words."""
 WORDLESS = 0.35
 """Chance of speech below which all frames within reach lie there."""
-WORDLESS_SOME_DB, WORDLESS_MOST_DB = 8.0, 12.0
+WORDLESS_SOME_DB, WORDLESS_MOST_DB = 16.0, 20.0
 """Reductions of the mean power within reach between which it sets in: a network that kept the sound
 of seconds may have heard what the detector did not."""
 WORDLESS_WANTED_DB = 40.0
