@@ -223,7 +223,7 @@ def test_murmur_goes_where_nobody_spoke_for_seconds(speech):
     # What small networks make of music: something like speech, not far enough down for a pause.
     dry = noise(10 * 16000)
     murmur = np.resize(speech, dry.size)
-    murmur *= 0.08 * np.sqrt(np.mean(dry**2) / np.mean(murmur**2))
+    murmur *= 0.04 * np.sqrt(np.mean(dry**2) / np.mean(murmur**2))
     wordless = Listener(16000).wordless(dry)
     assert wordless.all()
     lowered = lower_pauses(dry, murmur, 16000, wordless)
@@ -249,6 +249,6 @@ def test_noise_goes_down_far_and_every_branch_hears_the_same():
     wav = noise(3 * 16000)[None]
     care = Conditioning(16000)
     heard, prepared = care.before(wav)
-    once, again = (care.after(wav, 0.08 * heard, prepared) for _ in range(2))
+    once, again = (care.after(wav, 0.05 * heard, prepared) for _ in range(2))
     np.testing.assert_array_equal(once, again)
     assert 10 * np.log10(np.mean(wav**2) / np.mean(once**2)) > 35
