@@ -23,7 +23,7 @@ CORE = [
     "espnet-s3prl>=2026.5",
     "transformers>=4.56",
     "safetensors",
-    "silero-vad>=6.2.3,<7",  # where somebody speaks: the gate
+    "silero-vad==6.2.3",  # where somebody speaks; its weights are checked by sha256
     "soundfile>=0.13",
     "av>=14",
     "sentencepiece",

@@ -16,7 +16,7 @@ from espnet_hybridse.fileio.disk import cache_folder
 
 OFFLINE = "pip install 'espnet_hybridse[offline]'"
 SCORING = "pip install 'espnet_hybridse[scoring]'"
-SILERO = "pip install 'silero-vad>=6.2.3,<7'"
+SILERO = "pip install silero-vad==6.2.3"
 RESEMBLYZER = "pip install --no-deps resemblyzer==0.1.4"
 
 WHISPER_TINY_EN_SHA256 = "a6d735e6c86c1522ea81cfedf8490307e30279a62e4a8564d2c633427326cb68"
@@ -136,13 +136,10 @@ def dnsmos_model() -> Path:
 
 @cache
 def silero_vad_weights() -> Path:
-    """Weights of Silero VAD for 16 kHz, from the silero-vad wheel.
-
-    Raises:
-        AssetMissing, AssetCorrupt: as for :func:`package_dir` and :func:`check_file`.
-    """
-    folder = package_dir("silero_vad", SILERO)
-    return check_file(folder / "data" / "silero_vad_16k.safetensors", SILERO_SHA256, SILERO)
+    """Weights of Silero VAD for 16 kHz (MIT), from silero-vad 6.2.3."""
+    path = package_dir("silero_vad", SILERO) / "data" / "silero_vad_16k.safetensors"
+    remedy = "reinstall: pip install --force-reinstall --no-deps silero-vad==6.2.3"
+    return check_file(path, SILERO_SHA256, remedy)
 
 
 @cache

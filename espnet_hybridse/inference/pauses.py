@@ -9,8 +9,8 @@ made of words, and the input far down takes its place. Our choice.
 import numpy as np
 
 from espnet_hybridse.inference.speech_detector import FRAME_S, chance_of_speech
+from espnet_hybridse.inference.voice import HOP_S
 
-HOP_S = 0.02
 REACH_S = 0.3
 """Speech within that far keeps a frame as it is."""
 SOME_DB, MOST_DB = 6.0, 12.0
