@@ -1,13 +1,14 @@
 """Quality and first sound of a stream by the length of its segments.
 
     python -m benchmarks.segments --model M --noisy wav.scp --ref spk1.scp \\
-        [--seconds 10 5 2 1] [--metrics PESQ ESTOI DNSMOS_OVRL]
+        [--seconds 10 5 2 1] [--overlap S ...] [--metrics PESQ ESTOI DNSMOS_OVRL]
 
 Every file is enhanced as a live stream in blocks of 0.1 s. "First sound" is how much of it had come
 in when the first samples went out; the real-time factor is that of the whole, of one thread.
 """
 
 import argparse
+import itertools
 import tempfile
 import time
 from collections.abc import Iterator
@@ -55,6 +56,9 @@ def main() -> None:
     parser.add_argument("--noisy", type=Path, required=True, help="list of noisy speech")
     parser.add_argument("--ref", type=Path, required=True, help="list of its references")
     parser.add_argument("--seconds", nargs="+", type=float, default=[10.0, 5.0, 2.0, 1.0])
+    parser.add_argument(
+        "--overlap", nargs="+", type=float, default=[None], help="seconds of the fades; each in turn"
+    )
     parser.add_argument("--metrics", nargs="+", default=["PESQ", "ESTOI", "DNSMOS_OVRL"])
     parser.add_argument("--max_utts", type=int)
     parser.add_argument("--nj", type=int, default=1, help="processes of the scoring")
@@ -62,9 +66,9 @@ def main() -> None:
     noisy = dict(sorted(read_list(args.noisy).items())[: args.max_utts])
     device, rows = device_of(args.device), []
     torch.set_num_threads(1)
-    for seconds in args.seconds:
+    for seconds, overlap in itertools.product(args.seconds, args.overlap):
         enhancer = Enhancer.from_pretrained(
-            args.model, args.branch, device, segment_s=seconds, gate=args.gate
+            args.model, args.branch, device, segment_s=seconds, overlap_s=overlap, gate=args.gate
         )
         with tempfile.TemporaryDirectory() as folder:
             done, first, took, length = {}, [], 0.0, 0.0
@@ -81,7 +85,12 @@ def main() -> None:
             score(args.ref, Path(folder) / "inf.scp", Path(folder) / "scores", args.metrics,
                   nj=args.nj)  # fmt: skip
             system = System.read("", Path(folder) / "scores")
-        row = {"seconds": seconds, "first": max(first) if first else None, "rtf": took / length}
+        row = {
+            "seconds": seconds,
+            "overlap": enhancer.overlap_s,
+            "first": max(first) if first else None,
+            "rtf": took / length,
+        }
         for column in METRICS:
             values = list(system.values(column).values())
             if values:
@@ -91,6 +100,7 @@ def main() -> None:
         rows.append(row)
     columns = {
         "seconds": ("--segment (s)", "{:g}"),
+        "overlap": ("--overlap (s)", "{:g}"),
         "first": ("first sound after (s)", "{:.1f}"),
         "rtf": ("real-time factor", "{:.3f}"),
     }

@@ -55,6 +55,8 @@ class Leveller:
         loudest = wav[np.square(wav).mean(1).argmax()]
         voiced = _voiced(loudest, voice, count)
         followed = self._follow(level, voiced)
+        if np.ptp(followed) == 0.0:  # nearly always: one speaker, one distance
+            return np.full(wav.shape[1], 10 ** ((TARGET_DB - followed[0]) / 20))
         gain_db = TARGET_DB - _smooth(followed, round(SMOOTH_S / HOP_S))
         places = (np.arange(count) + 0.5) * hop
         gain_db = np.interp(np.arange(wav.shape[1]), places, gain_db)

@@ -58,7 +58,7 @@ class Up(nn.Module):
 
 def prelu(x: Tensor, act: nn.PReLU) -> Tensor:
     """PReLU over the last dimension; PyTorch's own takes the second for the channels."""
-    return torch.where(x > 0, x, x * act.weight.to(x.dtype))
+    return F.prelu(x.flatten(0, -2), act.weight.to(x.dtype)).view_as(x)
 
 
 def bounded(mask: Tensor, limit: float) -> Tensor:

@@ -75,6 +75,7 @@ def test_the_run_says_what_it_was(result):
     assert result["rates"] == [8000] and result["seconds"] == 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["v3", "ours"])
 def test_multiply_accumulates(key):
     frames, bins, channels, hidden, size, heads, narrow = 401, 81, 8, 6, 2, 4, 3

@@ -243,6 +243,7 @@ def test_clones_are_found_by_their_usual_names(tmp_path, layout):
     assert find_git_dir(tmp_path, name) == target
 
 
+@pytest.mark.slow
 def test_poor_targets_are_left_out_and_the_list_says_why(tmp_path, repositories):
     with pytest.raises(ValueError, match="no usable speech for train"):
         prepared(tmp_path, repositories, min_dnsmos=4.9)

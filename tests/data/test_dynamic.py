@@ -143,6 +143,7 @@ def test_workers_and_a_restart_change_nothing(made):
     assert any(not np.array_equal(epoch(3, 0)[uid], wav) for uid, wav in resumed.items())
 
 
+@pytest.mark.slow
 def test_training_with_noise_of_its_own(rendered, tmp_path):
     import yaml
 

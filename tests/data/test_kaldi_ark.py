@@ -34,6 +34,7 @@ def test_every_sample_is_the_same(rendered, archived):
     assert (archived / "utt2fs").read_bytes() == (source / "utt2fs").read_bytes()
 
 
+@pytest.mark.slow
 def test_training_on_archives_is_training_on_files(rendered, archived, tmp_path):
     run = make_run(rendered, tmp_path / "files", num_iters_per_epoch=4)
     train_here(run)

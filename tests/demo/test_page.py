@@ -3,18 +3,19 @@
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import soundfile
 
-pytest.importorskip("gradio", reason="of the extra demo")
-sync_api = pytest.importorskip("playwright.sync_api", reason="drives the browser")
+from espnet_hybridse.demo.examples import OWN, find_examples
 
-from espnet_hybridse.demo.examples import OWN, find_examples  # noqa: E402
-from espnet_hybridse.demo.page import Page  # noqa: E402
-from espnet_hybridse.demo.studio import Studio  # noqa: E402
+if not find_spec("gradio"):
+    pytest.skip("gradio is of the extra demo", allow_module_level=True)
+if not find_spec("playwright"):
+    pytest.skip("playwright, which drives the browser, is not installed", allow_module_level=True)
 
 NOISY = OWN / "hiss_and_hum.flac"
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -27,6 +28,10 @@ MAX_MB = 2.0
 
 @pytest.fixture(scope="module")
 def url():
+    # Imported here, not above: gradio takes seconds, which all processes of a run would pay.
+    from espnet_hybridse.demo.page import Page
+    from espnet_hybridse.demo.studio import Studio
+
     page = Page(Studio(max_mb=MAX_MB), find_examples(OWN))
     _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
     yield address
@@ -36,7 +41,9 @@ def url():
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
         yield chromium
         chromium.close()

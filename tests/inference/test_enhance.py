@@ -375,6 +375,7 @@ def examples(page):
     return [block for block in blocks if "import Enhancer" in block]
 
 
+@pytest.mark.slow
 def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for channels in (1, 2):
@@ -386,6 +387,7 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
         assert not np.allclose(clean, noisy, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_documentation_runs():
     noisy, other = noise(6000), noise(5000, 2).T
     names = {"noisy": noisy, "other": other, "fs": 11025, "blocks": np.array_split(noisy, 4)}

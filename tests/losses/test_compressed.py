@@ -24,6 +24,7 @@ def low_pass(wav, fs, hz):
     return torch.fft.irfft(spectrum, wav.shape[1])
 
 
+@pytest.mark.slow
 def test_gradient_is_that_of_finite_differences():
     ref = noise(1, 400, dtype=torch.float64)
     inf = (ref + 0.5 * noise(1, 400, seed=1, dtype=torch.float64)).requires_grad_()

@@ -82,6 +82,7 @@ def flow_checkpoint(path, monkeypatch, average=True):
     return write_checkpoint(path, state, monkeypatch, {"T_rev": 0.9}, **more)
 
 
+@pytest.mark.slow
 def test_the_baseline_s_bsrnn_is_that_of_espnet(tmp_path, monkeypatch):
     path, network = bsrnn_checkpoint(tmp_path / "bsrnn.ckpt", monkeypatch)
     loaded = load_model(find_model(path), find_class)

@@ -164,6 +164,7 @@ def test_term_that_is_alone_gets_no_gradient_and_says_so(caplog):
     assert sum("only term that reaches the waveform" in r.message for r in caplog.records) == 1
 
 
+@pytest.mark.slow
 def test_steps_along_the_gradient_fool_the_bare_networks_and_not_the_guarded_ones(p835, clips):
     noisy, clean = (wav[:, :8000] for wav in clips)
 

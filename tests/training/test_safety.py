@@ -66,6 +66,7 @@ def test_stopped_in_an_epoch_is_as_if_never_stopped(rendered, whole, tmp_path, m
     assert not (tmp_path / "checkpoint_step.pth").exists(), "nothing is left to go on from"
 
 
+@pytest.mark.slow
 def test_another_epoch_length_begins_the_epoch_again(rendered, tmp_path, monkeypatch, caplog):
     run = make_run(rendered, tmp_path, save_steps=4)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
