@@ -57,7 +57,11 @@ def main() -> None:
     parser.add_argument("--ref", type=Path, required=True, help="list of its references")
     parser.add_argument("--seconds", nargs="+", type=float, default=[10.0, 5.0, 2.0, 1.0])
     parser.add_argument(
-        "--overlap", nargs="+", type=float, default=[None], help="seconds of the fades; each in turn"
+        "--overlap",
+        nargs="+",
+        type=float,
+        default=[None],
+        help="seconds of the fades; each in turn",
     )
     parser.add_argument("--metrics", nargs="+", default=["PESQ", "ESTOI", "DNSMOS_OVRL"])
     parser.add_argument("--max_utts", type=int)

@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overlap",
         type=float,
-        help="seconds of cross-fade between segments; else 1, or a quarter of a short segment",
+        help="seconds of cross-fade between segments; else 1, or a sixth of a short segment",
     )
     parser.add_argument(
         "--lookahead",

@@ -29,8 +29,8 @@ class Options:
         gate: "auto" decides by the recording how much of the enhancement it takes, see
             :mod:`espnet_hybridse.inference.gate`, and evens out level and offset before the
             network; "off" gives what the network gives.
-        overlap_s: length of the cross-fade in seconds; None takes 1 s, or a quarter of a piece
-            where that is less.
+        overlap_s: length of the cross-fade in seconds; None takes 1 s, or a sixth of a piece
+            where that is less (our choice: a longer one costs time and changed no metric).
         lookahead_s: seconds that a piece hears beyond each end of its cross-fades without writing
             them; neighbours share overlap_s + 2 * lookahead_s, at most half of `segment_s`.
         shared_mask: of several channels, enhance one average and give all of them its gain, which
@@ -92,7 +92,7 @@ class Options:
         Raises:
             ValueError: it has no room for what neighbours share.
         """
-        overlap_s = min(1.0, segment_s / 4) if self.overlap_s is None else self.overlap_s
+        overlap_s = min(1.0, segment_s / 6) if self.overlap_s is None else self.overlap_s
         shared_s = overlap_s + 2 * self.lookahead_s
         # Written such that NaN fails, too.
         fits = 0.1 <= segment_s < inf and 0 <= shared_s <= segment_s / 2
