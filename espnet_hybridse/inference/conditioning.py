@@ -3,6 +3,7 @@
 With the gate off nothing is.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ import numpy as np
 from espnet_hybridse.inference.gate import decide
 from espnet_hybridse.inference.level import Leveller
 from espnet_hybridse.inference.measures import Gauge
-from espnet_hybridse.inference.pauses import Listener, lower_pauses
+from espnet_hybridse.inference.pauses import lower_pauses
+from espnet_hybridse.inference.wordless import Listener, wordless
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,11 @@ class Prepared:
 
     Attributes:
         gain: of each sample, (T,).
-        wordless: frames of 20 ms in which nobody spoke for seconds, (N,) for each channel.
+        most: chance of speech within reach of frames of 20 ms, (N,) for each channel.
     """
 
     gain: np.ndarray
-    wordless: list[np.ndarray]
+    most: list[np.ndarray]
 
 
 class Conditioning:
@@ -40,7 +42,7 @@ class Conditioning:
     def __init__(self, fs: int, active: bool = True):
         self.fs, self.active = fs, active
         self._leveller = Leveller()
-        self._listeners: list[Listener] = []
+        self._listeners: dict[tuple[str, int], Listener] = defaultdict(lambda: Listener(fs))
 
     def before(self, piece: np.ndarray) -> tuple[np.ndarray, Prepared | None]:
         """Return the piece (C, T) as the network shall hear it, and what `after` needs of it."""
@@ -48,17 +50,37 @@ class Conditioning:
             return piece, None
         gain = self._leveller.gains(piece, self.fs)
         heard = (without_offset(piece) * gain).astype(np.float32)
-        self._listeners = self._listeners or [Listener(self.fs) for _ in piece]
-        ears = zip(self._listeners, heard, strict=True)
-        return heard, Prepared(gain, [listener.wordless(row) for listener, row in ears])
+        ears = self._ears("input", heard)
+        return heard, Prepared(gain, [listener.heard().most() for listener in ears])
 
-    def after(self, piece: np.ndarray, wet: np.ndarray, prepared: Prepared | None) -> np.ndarray:
-        """Return the network's `wet` (C, T) at the level of `piece`, its pauses lowered."""
+    def after(
+        self, piece: np.ndarray, wet: np.ndarray, prepared: Prepared | None, output: str = ""
+    ) -> np.ndarray:
+        """Return the network's `wet` (C, T) at the level of `piece`, its pauses lowered.
+
+        Args:
+            piece, prepared: given to `before` and got from it.
+            wet: what the network made of that.
+            output: which of several of one network; each is listened to by itself.
+        """
         if prepared is None:
             return wet
+        ears = self._ears(f"output {output}", wet)
         wet = (wet / prepared.gain).astype(np.float32)
-        rows = zip(without_offset(piece), wet, prepared.wordless, strict=True)
-        return np.stack([lower_pauses(dry, row, self.fs, where) for dry, row, where in rows])
+        lowered = []
+        for dry, row, most, listener in zip(
+            without_offset(piece), wet, prepared.most, ears, strict=True
+        ):
+            where = wordless(most, listener, dry, row)
+            lowered.append(lower_pauses(dry, row, self.fs, where))
+        return np.stack(lowered)
+
+    def _ears(self, what: str, rows: np.ndarray) -> list[Listener]:
+        """A listener for each channel, which has heard `rows` (C, T)."""
+        listeners = [self._listeners[what, channel] for channel in range(len(rows))]
+        for listener, row in zip(listeners, rows, strict=True):
+            listener.hear(row)
+        return listeners
 
 
 def without_offset(piece: np.ndarray) -> np.ndarray:

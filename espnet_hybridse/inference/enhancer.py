@@ -287,7 +287,7 @@ class Enhancer:
         parts = self.network.parts([*heard], fs)
         [mask] = parts.pop("mask")
         return {
-            **{name: care.after(rows, wave, known)[0] for name, wave in parts.items()},
+            **{name: care.after(rows, wave, known, name)[0] for name, wave in parts.items()},
             "mask": mask,
         }
 

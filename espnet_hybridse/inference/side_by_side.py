@@ -90,7 +90,8 @@ class SideBySide:
                 wet, mask = self._networked(heard, fs)
                 if mask is not None and on_mask is not None:
                     on_mask(start / fs, mask)
-                wet = [care.after(piece, wave, known) for wave in wet]
+                outputs = zip(self.names, wet, strict=True)
+                wet = [care.after(piece, wave, known, name) for name, wave in outputs]
                 outputs = wet if share == 1 else [piece + share * (wave - piece) for wave in wet]
             yield start, np.concatenate(outputs)
 

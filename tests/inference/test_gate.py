@@ -12,8 +12,9 @@ from espnet_hybridse.inference.conditioning import Conditioning, RunningGate
 from espnet_hybridse.inference.gate import CLEAN, decide, decide_whole
 from espnet_hybridse.inference.level import Leveller
 from espnet_hybridse.inference.measures import Gauge
-from espnet_hybridse.inference.pauses import Listener, lower_pauses
+from espnet_hybridse.inference.pauses import lower_pauses
 from espnet_hybridse.inference.speech_detector import FRAME, SpeechDetector, chance_of_speech
+from espnet_hybridse.inference.wordless import Listener, wordless
 
 SPEECH = Path(__file__).parents[1] / "data" / "speech"
 
@@ -219,30 +220,67 @@ def test_speech_is_told_from_noise_at_every_rate(speech):
     assert chance_of_speech(speech[:1], 16000).size == 1
 
 
+def heard(piece, listener=None):
+    """A listener that has heard a piece."""
+    listener = listener or Listener(16000)
+    listener.hear(piece)
+    return listener
+
+
 def test_murmur_goes_where_nobody_spoke_for_seconds(speech):
     # What small networks make of music: something like speech, not far enough down for a pause.
     dry = noise(10 * 16000)
     murmur = np.resize(speech, dry.size)
     murmur *= 0.04 * np.sqrt(np.mean(dry**2) / np.mean(murmur**2))
-    wordless = Listener(16000).wordless(dry)
-    assert wordless.all()
-    lowered = lower_pauses(dry, murmur, 16000, wordless)
+    nobody = wordless(heard(dry).heard().most(), heard(murmur), dry, murmur)
+    assert nobody.min() == 1.0
+    lowered = lower_pauses(dry, murmur, 16000, nobody)
     # What is left is the noise itself, 40 dB down, and no voice.
     assert np.mean((lowered - 0.01 * dry) ** 2) < 0.1 * np.mean((0.01 * dry) ** 2)
-    # Not where somebody speaks, and not of a network that took nothing away.
-    assert not Listener(16000).wordless(dry + np.resize(speech, dry.size)).any()
-    np.testing.assert_array_equal(lower_pauses(dry, dry, 16000, wordless), dry)
+
+
+def test_both_ears_must_hear_nothing_where_the_network_kept_the_sound(speech):
+    dry, loud = noise(10 * 16000), np.resize(speech, 10 * 16000)
+    nothing = heard(dry).heard().most()
+    assert wordless(nothing, heard(dry), dry, dry).min() == 1.0
+    assert not wordless(nothing, heard(loud), dry, loud).any(), "the network found speech"
+    audible = heard(dry + loud).heard().most()
+    assert not wordless(audible, heard(dry), dry, dry).any(), "the network lost the speech"
+    np.testing.assert_array_equal(lower_pauses(dry, dry, 16000, np.zeros(500)), dry)
+
+
+def test_a_word_stays_beside_seconds_of_noise(speech):
+    dry = noise(10 * 16000)
+    wet = 0.01 * dry
+    wet[5 * 16000 : 6 * 16000] += speech[8000:24000]
+    nobody = wordless(heard(dry).heard().most(), heard(wet), dry, wet)
+    assert min(nobody[:200].min(), nobody[-150:].min()) > 0.95
+    assert nobody[260:290].max() == 0.0
 
 
 def test_short_pieces_remember_what_was_heard_before(speech):
     listener = Listener(16000)
-    told = [listener.wordless(piece).all() for piece in np.split(noise(10 * 16000), 10)]
-    assert told == [False] + 9 * [True]  # of one second alone nothing is told
-    told = [listener.wordless(piece).any() for piece in np.split(speech[:48000], 3)]
-    assert told == 3 * [False]
-    told = [listener.wordless(piece).any() for piece in np.split(noise(5 * 16000), 5)]
-    assert not any(told[:2]) and told[-1]
-    assert Listener(16000).wordless(speech[:10]).size == 0
+
+    def told(wav):
+        return [heard(piece, listener).heard().most() < 0.35 for piece in np.split(wav, 5)]
+
+    quiet = told(noise(5 * 16000))
+    assert not quiet[0].any() and all(piece.all() for piece in quiet[1:])  # one second is too short
+    assert not np.concatenate(told(np.resize(speech, 5 * 16000))).any()
+    quiet = told(noise(5 * 16000))
+    assert not np.concatenate(quiet[:2]).any() and quiet[-1].any()
+    assert heard(speech[:10]).heard().most().size == 0
+
+
+def test_what_nobody_asks_about_is_heard_only_as_far_as_it_reaches(speech):
+    always, late = Listener(16000), Listener(16000)
+    for piece in np.split(np.concatenate([np.resize(speech, 8 * 16000), noise(8 * 16000)]), 16):
+        known = heard(piece, always).heard()
+        late.hear(piece)
+    assert sum(part.size for part in late._waiting) <= 5 * 16000
+    once = late.heard()
+    assert once.count == known.count and once.chance.size >= known.chance.size - 1
+    assert np.abs(once.most() - known.most()).max() < 0.1
 
 
 def test_noise_goes_down_far_and_every_branch_hears_the_same():
