@@ -25,10 +25,12 @@ SPEECH = 0.5
 MURMUR, TALK = 0.2, 0.3
 """Shares of such frames within reach between which it is more than murmur: of 144 noisy utterances
 none had less than 0.54, of 141 noises nineteen in twenty less than 0.27."""
-WORD_S = 0.5
-"""A word that was just said is within that far,"""
+WORD_S = 0.25
+"""A word in the output fills half a second, this far to both sides,"""
 FEW, MOST = 0.5, 0.8
-"""and fills such shares of it."""
+"""by such shares at least,"""
+BESIDE_S = 0.5
+"""and keeps what lies so far beside it."""
 SOME_DB, MOST_DB = 16.0, 20.0
 """Reductions of the mean power within reach between which the network itself says that there was
 nothing, whatever it murmurs, where the chance in the input is below `HARDLY`."""
@@ -105,7 +107,7 @@ def wordless(most: np.ndarray, output: Listener, dry: np.ndarray, wet: np.ndarra
     hop, reach = hop_of(output.fs), frames_of(REACH_S)
     heard = output.heard()
     talk = rise(heard.share(REACH_S), MURMUR, TALK)
-    word = rise(heard.share(WORD_S), FEW, MOST)
+    word = -least(-rise(heard.share(WORD_S), FEW, MOST), frames_of(BESIDE_S))
     taken = in_db(mean(power(dry, hop), reach)) - in_db(mean(power(wet, hop), reach))
     nothing = (most < HARDLY) * rise(taken, SOME_DB, MOST_DB)
     return np.maximum(nothing, (most < MAYBE) * (1 - talk) * (1 - word))
