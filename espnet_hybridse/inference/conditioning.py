@@ -13,7 +13,7 @@ from espnet_hybridse.inference.gate import decide
 from espnet_hybridse.inference.level import Leveller
 from espnet_hybridse.inference.measures import Gauge
 from espnet_hybridse.inference.pauses import lower_pauses
-from espnet_hybridse.inference.wordless import Listener, wordless
+from espnet_hybridse.inference.wordless import Heard, Listener, wordless
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Prepared:
 
     Attributes:
         gain: of each sample, (T,).
-        most: chance of speech within reach of frames of 20 ms, (N,) for each channel.
+        heard: what a listener heard of each channel.
     """
 
     gain: np.ndarray
-    most: list[np.ndarray]
+    heard: list[Heard]
 
 
 class Conditioning:
@@ -51,7 +51,7 @@ class Conditioning:
         gain = self._leveller.gains(piece, self.fs)
         heard = (without_offset(piece) * gain).astype(np.float32)
         ears = self._ears("input", heard)
-        return heard, Prepared(gain, [listener.heard().most() for listener in ears])
+        return heard, Prepared(gain, [listener.heard() for listener in ears])
 
     def after(
         self, piece: np.ndarray, wet: np.ndarray, prepared: Prepared | None, output: str = ""
@@ -68,10 +68,10 @@ class Conditioning:
         ears = self._ears(f"output {output}", wet)
         wet = (wet / prepared.gain).astype(np.float32)
         lowered = []
-        for dry, row, most, listener in zip(
-            without_offset(piece), wet, prepared.most, ears, strict=True
+        for dry, row, heard, listener in zip(
+            without_offset(piece), wet, prepared.heard, ears, strict=True
         ):
-            where = wordless(most, listener, dry, row)
+            where = wordless(heard, listener, dry, row)
             lowered.append(lower_pauses(dry, row, self.fs, where))
         return np.stack(lowered)
 

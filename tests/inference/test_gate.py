@@ -1,5 +1,6 @@
 """Do no harm: clean speech is left alone, offsets and levels change nothing, noise goes further."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -232,7 +233,7 @@ def test_murmur_goes_where_nobody_spoke_for_seconds(speech):
     dry = noise(10 * 16000)
     murmur = np.resize(speech, dry.size)
     murmur *= 0.04 * np.sqrt(np.mean(dry**2) / np.mean(murmur**2))
-    nobody = wordless(heard(dry).heard().most(), heard(murmur), dry, murmur)
+    nobody = wordless(heard(dry).heard(), heard(murmur), dry, murmur)
     assert nobody.min() == 1.0
     lowered = lower_pauses(dry, murmur, 16000, nobody)
     # What is left is the noise itself, 40 dB down, and no voice.
@@ -241,19 +242,29 @@ def test_murmur_goes_where_nobody_spoke_for_seconds(speech):
 
 def test_both_ears_must_hear_nothing_where_the_network_kept_the_sound(speech):
     dry, loud = noise(10 * 16000), np.resize(speech, 10 * 16000)
-    nothing = heard(dry).heard().most()
+    nothing = heard(dry).heard()
     assert wordless(nothing, heard(dry), dry, dry).min() == 1.0
     assert not wordless(nothing, heard(loud), dry, loud).any(), "the network found speech"
-    audible = heard(dry + loud).heard().most()
+    audible = heard(dry + loud).heard()
     assert not wordless(audible, heard(dry), dry, dry).any(), "the network lost the speech"
     np.testing.assert_array_equal(lower_pauses(dry, dry, 16000, np.zeros(500)), dry)
+
+
+def test_less_is_enough_where_nobody_has_spoken_yet(speech):
+    dry, murmur = noise(10 * 16000), np.resize(speech, 10 * 16000)
+    murmur *= 0.2 * np.sqrt(np.mean(dry**2) / np.mean(murmur**2))
+    nobody = heard(dry).heard()
+    assert nobody.ever < 0.2
+    assert wordless(nobody, heard(murmur), dry, murmur).min() == 1.0
+    somebody = dataclasses.replace(nobody, ever=0.9)
+    assert not wordless(somebody, heard(murmur), dry, murmur).any()
 
 
 def test_a_word_stays_beside_seconds_of_noise(speech):
     dry = noise(10 * 16000)
     wet = 0.01 * dry
     wet[5 * 16000 : 6 * 16000] += speech[8000:24000]
-    nobody = wordless(heard(dry).heard().most(), heard(wet), dry, wet)
+    nobody = wordless(heard(dry).heard(), heard(wet), dry, wet)
     assert min(nobody[:200].min(), nobody[-150:].min()) > 0.95
     assert nobody[245:305].max() == 0.0
 
