@@ -33,12 +33,7 @@ BESIDE_S = 0.5
 """and keeps what lies so far beside it."""
 SOME_DB, MOST_DB = 16.0, 20.0
 """Reductions of the mean power within reach between which the network itself says that there was
-nothing, whatever it murmurs, where the chance in the input is below `HARDLY`;"""
-NOBODY = 0.2
-"""in a recording of which nothing so far had this chance (of 144 noisy utterances, the lowest of
-their largest chances is 0.43)"""
-NOBODY_SOME_DB, NOBODY_MOST_DB = 6.0, 10.0
-"""such reductions are enough."""
+nothing, whatever it murmurs, where the chance in the input is below `HARDLY`."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +43,10 @@ class Heard:
     Attributes:
         chance: of speech in each frame of 20 ms, those within reach before the piece included.
         count: frames of the piece itself, the last ones.
-        ever: largest chance in all of the recording so far.
     """
 
     chance: np.ndarray
     count: int
-    ever: float
 
     def most(self) -> np.ndarray:
         """Largest chance within reach of the piece's frames, (N,); 1 before enough was heard."""
@@ -80,7 +73,6 @@ class Listener:
         self.fs = fs
         self._waiting: list[np.ndarray] = []
         self._chance = np.zeros(0)
-        self._ever = 0.0
 
     def hear(self, piece: np.ndarray) -> None:
         """Hear (T,), which follows the piece before."""
@@ -99,8 +91,7 @@ class Listener:
         chance = np.concatenate([self._chance, speech[at]])
         own = min(self._waiting[-1].size // hop, count)
         self._waiting, self._chance = [], chance[-frames_of(REACH_S) :]
-        self._ever = max(self._ever, float(speech.max(initial=0.0)))
-        return Heard(chance[-(own + frames_of(REACH_S)) :], own, self._ever)
+        return Heard(chance[-(own + frames_of(REACH_S)) :], own)
 
 
 def wordless(heard: Heard, output: Listener, dry: np.ndarray, wet: np.ndarray) -> np.ndarray:
@@ -119,6 +110,5 @@ def wordless(heard: Heard, output: Listener, dry: np.ndarray, wet: np.ndarray) -
     talk = rise(made.share(REACH_S), MURMUR, TALK)
     word = -least(-rise(made.share(WORD_S), FEW, MOST), frames_of(BESIDE_S))
     taken = in_db(mean(power(dry, hop), reach)) - in_db(mean(power(wet, hop), reach))
-    limits = (NOBODY_SOME_DB, NOBODY_MOST_DB) if heard.ever < NOBODY else (SOME_DB, MOST_DB)
-    nothing = (most < HARDLY) * rise(taken, *limits)
+    nothing = (most < HARDLY) * rise(taken, SOME_DB, MOST_DB)
     return np.maximum(nothing, (most < MAYBE) * (1 - talk) * (1 - word))
