@@ -18,13 +18,13 @@ REACH_S = 3.0
 """Speech within that far says that somebody speaks."""
 LEAST_S = 2.0
 """What must have been heard before anything counts as without words."""
-MAYBE, HARDLY = 0.6, 0.35
+MAYBE, HARDLY = 0.4, 0.35
 """Largest chance of speech in the input within reach, from which on somebody may speak."""
 SPEECH = 0.5
 """Chance from which on a frame of the output counts as speech."""
 MURMUR, TALK = 0.2, 0.3
 """Shares of such frames within reach between which it is more than murmur: of 144 noisy utterances
-none had less than 0.54, of 141 noises nineteen in twenty less than 0.27."""
+none had less than 0.51, of 141 noises nineteen in twenty less than 0.27."""
 WORD_S = 0.25
 """A word in the output fills half a second, this far to both sides,"""
 FEW, MOST = 0.5, 0.8
