@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from espnet_hybridse.inference.voice import HOP_S
+HOP_S = 0.02
+"""From one frame to the next; those of spectra are twice as long."""
 
 
 def hop_of(fs: int) -> int:
@@ -42,6 +43,11 @@ def mean(values: np.ndarray, reach: int) -> np.ndarray:
     window = np.ones(2 * reach + 1)
     total = np.convolve(values, window)[reach : reach + values.size]
     return total / np.convolve(np.ones(values.size), window)[reach : reach + values.size]
+
+
+def taken_db(before: np.ndarray, after: np.ndarray, reach: int) -> np.ndarray:
+    """How far the mean power (N,) within `reach` of each frame came down."""
+    return in_db(mean(before, reach)) - in_db(mean(after, reach))
 
 
 def smooth(values: np.ndarray, size: int) -> np.ndarray:

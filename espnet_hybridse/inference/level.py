@@ -7,7 +7,8 @@ what lies between keeps the gain of the speech before it, so that noise is not l
 
 import numpy as np
 
-from espnet_hybridse.inference.voice import HOP_S, VOICED, Voice
+from espnet_hybridse.inference.frames import HOP_S, frames_of, smooth
+from espnet_hybridse.inference.voice import VOICED, Voice
 
 REACH_S = 1.0
 """Speech of one level lasts at least that long."""
@@ -57,7 +58,7 @@ class Leveller:
         followed = self._follow(level, voiced)
         if np.ptp(followed) == 0.0:  # nearly always: one speaker, one distance
             return np.full(wav.shape[1], 10 ** ((TARGET_DB - followed[0]) / 20))
-        gain_db = TARGET_DB - _smooth(followed, round(SMOOTH_S / HOP_S))
+        gain_db = TARGET_DB - smooth(followed, frames_of(SMOOTH_S))
         places = (np.arange(count) + 0.5) * hop
         gain_db = np.interp(np.arange(wav.shape[1]), places, gain_db)
         return 10 ** (gain_db / 20)
@@ -102,7 +103,7 @@ def _voiced(wav: np.ndarray, voice: Voice, count: int) -> np.ndarray:
 
 def _speaking(voiced: np.ndarray) -> np.ndarray:
     """Frames with enough voiced ones around them, (count,) bool."""
-    reach = round(REACH_S / HOP_S)
+    reach = frames_of(REACH_S)
     kernel = np.ones(2 * reach + 1)
     near = np.convolve(voiced.astype(float), kernel)[reach : reach + voiced.size]
     around = np.convolve(np.ones(voiced.size), kernel)[reach : reach + voiced.size]
@@ -111,7 +112,7 @@ def _speaking(voiced: np.ndarray) -> np.ndarray:
 
 def _steps(level: np.ndarray) -> list[int]:
     """Frames at which the level changes: where what comes is far from what was."""
-    reach = round(REACH_S / HOP_S)
+    reach = frames_of(REACH_S)
     padded = np.concatenate([np.full(reach, level[0]), level, np.full(reach, level[-1])])
     highest = np.lib.stride_tricks.sliding_window_view(padded, reach).max(1)
     change = np.abs(highest[reach : reach + level.size] - highest[: level.size])
@@ -123,8 +124,3 @@ def _steps(level: np.ndarray) -> list[int]:
         if apart:
             found.append(int(frame))
     return sorted(found)
-
-
-def _smooth(values: np.ndarray, size: int) -> np.ndarray:
-    padded = np.pad(values, (size // 2, size - 1 - size // 2), mode="edge")
-    return np.convolve(padded, np.ones(size) / size, "valid")

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from espnet_hybridse.inference.voice import HOP_S, VOICED, Voice
+from espnet_hybridse.inference.frames import HOP_S
+from espnet_hybridse.inference.voice import VOICED, Voice
 
 BANDS = 20
 BAND_HZ = (100.0, 12000.0)

@@ -13,10 +13,10 @@ from espnet_hybridse.inference.frames import (
     hop_of,
     in_db,
     least,
-    mean,
     power,
     rise,
     smooth,
+    taken_db,
 )
 from espnet_hybridse.inference.wordless import REACH_S as WORDLESS_REACH_S
 
@@ -60,8 +60,7 @@ def lower_pauses(
     more = rise(lowest, SOME_DB, MOST_DB) * (WANTED_DB - lowest).clip(0, MORE_DB)
     part = np.zeros(count)
     if wordless is not None and wordless.any():
-        reach = frames_of(WORDLESS_REACH_S)
-        taken = in_db(mean(before, reach)) - in_db(mean(after, reach))
+        taken = taken_db(before, after, frames_of(WORDLESS_REACH_S))
         part = wordless * (taken < WORDLESS_DB)
         more = np.maximum(more, part * (WORDLESS_DB + UNDER_DB - taken))
     if not more.any():

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-HOP_S = 0.02
-"""Frames are twice as long."""
+from espnet_hybridse.inference.frames import hop_of
+
 PITCH_HZ = (70.0, 400.0)
 """Where voices are looked for."""
 VOICE_HZ = (60.0, 1500.0)
@@ -25,7 +25,7 @@ class Voice:
     """
 
     def __init__(self, fs: int):
-        self.hop = max(round(HOP_S * fs), 1)
+        self.hop = hop_of(fs)
         self.size = 2 * self.hop
         self.hz = np.fft.rfftfreq(self.size, 1 / fs)
         self.within = (self.hz >= VOICE_HZ[0]) & (self.hz <= VOICE_HZ[1])

@@ -10,15 +10,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from espnet_hybridse.inference.frames import frames_of, hop_of, in_db, least, mean, power, rise
+from espnet_hybridse.inference.frames import (
+    HOP_S,
+    frames_of,
+    hop_of,
+    least,
+    mean,
+    power,
+    rise,
+    taken_db,
+)
 from espnet_hybridse.inference.speech_detector import FRAME_S, chance_of_speech
-from espnet_hybridse.inference.voice import HOP_S
 
 REACH_S = 3.0
 """Speech within that far says that somebody speaks."""
 LEAST_S = 2.0
 """What must have been heard before anything counts as without words."""
-MAYBE, HARDLY = 0.4, 0.35
+MAYBE = 0.35
 """Largest chance of speech in the input within reach, from which on somebody may speak."""
 SPEECH = 0.5
 """Chance from which on a frame of the output counts as speech."""
@@ -33,7 +41,7 @@ BESIDE_S = 0.5
 """and keeps what lies so far beside it."""
 SOME_DB, MOST_DB = 16.0, 20.0
 """Reductions of the mean power within reach between which the network itself says that there was
-nothing, whatever it murmurs, where the chance in the input is below `HARDLY`."""
+nothing, whatever it murmurs."""
 
 
 @dataclass(frozen=True)
@@ -71,27 +79,27 @@ class Listener:
 
     def __init__(self, fs: int):
         self.fs = fs
-        self._waiting: list[np.ndarray] = []
-        self._chance = np.zeros(0)
+        self._piece = self._unheard = self._chance = np.zeros(0)
 
     def hear(self, piece: np.ndarray) -> None:
         """Hear (T,), which follows the piece before."""
-        self._waiting.append(piece)
-        # What nobody asked about and is out of reach by now is forgotten.
-        while sum(part.size for part in self._waiting[1:-1]) >= REACH_S * self.fs:
-            del self._waiting[0]
-            self._chance = np.zeros(0)
+        before, reach = np.concatenate([self._unheard, self._piece]), round(REACH_S * self.fs)
+        if before.size > reach:
+            # Nobody asked about it, and what came earlier is out of reach by now.
+            before, self._chance = before[-reach:], np.zeros(0)
+        self._unheard, self._piece = before, piece
 
     def heard(self) -> Heard:
         """Return the chances of the last piece and of what lies within reach before it."""
-        wav, hop = np.concatenate(self._waiting), hop_of(self.fs)
-        count = wav.size // hop
-        speech = chance_of_speech(wav, self.fs)
-        at = ((np.arange(count) + 0.5) * HOP_S / FRAME_S).astype(int).clip(max=speech.size - 1)
-        chance = np.concatenate([self._chance, speech[at]])
-        own = min(self._waiting[-1].size // hop, count)
-        self._waiting, self._chance = [], chance[-frames_of(REACH_S) :]
-        return Heard(chance[-(own + frames_of(REACH_S)) :], own)
+        wav, hop = np.concatenate([self._unheard, self._piece]), hop_of(self.fs)
+        reach = frames_of(REACH_S)
+        own, speech = self._piece.size // hop, chance_of_speech(wav, self.fs)
+        at = (np.arange(wav.size // hop) + 0.5) * HOP_S / FRAME_S
+        at = at.astype(int).clip(max=speech.size - 1)
+        chance = np.concatenate([self._chance, speech[at]])[-(own + reach) :]
+        self._piece = self._unheard = np.zeros(0)
+        self._chance = chance[-reach:]
+        return Heard(chance, own)
 
 
 def wordless(heard: Heard, output: Listener, dry: np.ndarray, wet: np.ndarray) -> np.ndarray:
@@ -105,10 +113,9 @@ def wordless(heard: Heard, output: Listener, dry: np.ndarray, wet: np.ndarray) -
     most = heard.most()
     if not (most < MAYBE).any():
         return np.zeros(most.size)
-    hop, reach = hop_of(output.fs), frames_of(REACH_S)
-    made = output.heard()
+    hop, made = hop_of(output.fs), output.heard()
     talk = rise(made.share(REACH_S), MURMUR, TALK)
     word = -least(-rise(made.share(WORD_S), FEW, MOST), frames_of(BESIDE_S))
-    taken = in_db(mean(power(dry, hop), reach)) - in_db(mean(power(wet, hop), reach))
-    nothing = (most < HARDLY) * rise(taken, SOME_DB, MOST_DB)
-    return np.maximum(nothing, (most < MAYBE) * (1 - talk) * (1 - word))
+    taken = taken_db(power(dry, hop), power(wet, hop), frames_of(REACH_S))
+    nothing = rise(taken, SOME_DB, MOST_DB)
+    return (most < MAYBE) * np.maximum(nothing, (1 - talk) * (1 - word))
