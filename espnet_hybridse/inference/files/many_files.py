@@ -130,7 +130,8 @@ def enhance_files(
     infos = {job: _info(job) for job in todo}
     total = sum(info.seconds for info in infos.values() if isinstance(info, AudioInfo))
     # Counted in seconds of audio: the time left is right for files of any length.
-    bar = tqdm(total=total, desc="enhancing", bar_format=PROGRESS, dynamic_ncols=True)
+    # Seconds added in another order sum to a little more, and tqdm warns beyond its end.
+    bar = tqdm(total=total + 1e-6, desc="enhancing", bar_format=PROGRESS, dynamic_ncols=True)
     with bar, ExitStack() as stack:
         note = None if record is None else stack.enter_context(appended(record))
         if nj == 1:
