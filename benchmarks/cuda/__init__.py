@@ -1,0 +1,1 @@
+"""What only a GPU can show: checks of training and of use; `python -m benchmarks.cuda`."""
