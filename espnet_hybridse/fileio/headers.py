@@ -17,6 +17,8 @@ LEAST = 1024
 """Bytes behind the samples that are looked at; fewer are what other programs left there."""
 TAGS = (b"ID3", b"APETAGEX", b"LYRICS", b"TAG")
 """What taggers append without a chunk."""
+TEXT = frozenset(range(32, 127)) | frozenset(b"\t\n\r")
+"""Bytes of plain text, which a run of samples never is."""
 
 
 class View(io.RawIOBase):
@@ -83,7 +85,7 @@ def corrections(file: BinaryIO) -> dict[int, bytes]:
     """Bytes to replace, such that the samples reach as far as the file does; {} for a whole file.
 
     Knows WAV, RF64, AIFF and AU; of others libsndfile reads all there is. What follows the samples
-    must be neither another chunk nor nothing but zeros, with which some systems fill a file up.
+    must be neither another chunk, nor text, nor the zeros with which some systems fill a file up.
     """
     file.seek(0, os.SEEK_END)
     size = file.tell()
@@ -164,7 +166,7 @@ def _goes_on(file: BinaryIO, start: int, end: int, size: int, order: str = "") -
     for padded in {end, end + end % 2}:
         file.seek(padded)
         header = file.read(8)
-        if header.startswith(TAGS):
+        if header.startswith(TAGS) or TEXT.issuperset(header + file.read(LEAST - 8)):
             return False
         if len(header) == 8 and all(32 <= byte < 127 for byte in header[:4]):
             count = struct.unpack((order or "<") + "I", header[4:])[0]

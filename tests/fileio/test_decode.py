@@ -105,7 +105,8 @@ def test_a_whole_file_with_something_behind_its_samples_is_left_alone(tmp_path, 
     soundfile.write(path, noise(4001), 16000, format=container)
     chunk = b"LIST" + (4000).to_bytes(4, "big" if container == "AIFF" else "little") + bytes(4000)
     data = path.read_bytes()
-    for tail in (bytes(5000), b"ID3\3\0" + b"tag" * 1000, chunk):
+    text = b'{"take": 3, "mic": "left"}\r\n' * 100
+    for tail in (bytes(5000), b"ID3\3\0" + b"tag" * 1000, text, chunk):
         path.write_bytes(data + b"\0" * (len(data) % 2 if tail is chunk else 0) + tail)
         with open_audio(path) as file:
             assert (file.info.frames, file.warnings) == (4001, [])
