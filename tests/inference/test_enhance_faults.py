@@ -95,6 +95,22 @@ def test_an_output_that_cannot_be_written_is_named(models, tmp_path, capsys):
     assert "below/b.wav" in capsys.readouterr().err
 
 
+def test_a_name_that_no_file_can_have_costs_that_file_alone(models, tmp_path, capsys):
+    source = audio(tmp_path / "a.wav", "wav", "PCM_16")
+    uids = ["fine", "u" * 300, "folder"]
+    (tmp_path / "in.scp").write_text("".join(f"{uid} {source}\n" for uid in uids))
+    out = tmp_path / "out"
+    (out / "wav/folder.flac").mkdir(parents=True)
+    command = ["enhance", str(tmp_path / "in.scp"), str(out), "--model", str(models / "disc")]
+    for known in ("1 enhanced", "1 were there already"):
+        assert main(command) == 0
+        assert known in capsys.readouterr().out
+        [(_, long), (_, folder)] = [
+            line.split("\tBadAudio: ") for line in (out / "quarantine.tsv").read_text().splitlines()
+        ]
+        assert "File name too long" in long and "Is a directory" in folder
+
+
 def test_less_memory_gives_the_same_with_smaller_batches(models):
     wav = noise(20000)
     enhancer = Enhancer.from_pretrained(models / "disc", batch=8, segment_s=0.3, overlap_s=0.1)

@@ -29,6 +29,10 @@ FINE = ("FLOAT", "DOUBLE", "PCM_24", "PCM_32")
 DEFAULT_SUBTYPES = {".opus": "OPUS", ".ogg": "VORBIS", ".oga": "VORBIS", ".mp3": "MPEG_LAYER_III"}
 
 
+NAME_FAULTS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR)
+"""What a file system answers where a name is at fault: too long, or with a colon in exFAT."""
+
+
 class OutputFailed(OSError):
     """The result cannot be written: disk full, read-only, no permission. Not the input's fault."""
 
@@ -126,7 +130,8 @@ def open_writer(
         source: file whose metadata it gets.
 
     Raises:
-        BadAudio: the container takes no such rate or number of channels.
+        BadAudio: the container takes no such rate or number of channels, or the file system no such
+            name.
         OutputFailed: the folder cannot be written, or the disk is full.
     """
     inside = False
@@ -154,6 +159,9 @@ def open_writer(
     except OSError as error:
         if inside or isinstance(error, OutputFailed):
             raise
+        if error.errno in NAME_FAULTS:
+            reason = os.strerror(error.errno)
+            raise BadAudio(f"no result can be named {shown(path.name)}: {reason}") from error
         raise output_failed(path, error) from error
 
 

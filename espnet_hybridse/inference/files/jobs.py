@@ -170,7 +170,11 @@ def _check(jobs: list[Job]) -> None:
                 f"{shown(other)} and {shown(job.source)} would both be written to "
                 f"{shown(job.target)}"
             )
-        if job.target.exists() and job.source.exists() and job.target.samefile(job.source):
+        if (
+            os.path.exists(job.target)
+            and os.path.exists(job.source)
+            and job.target.samefile(job.source)
+        ):
             raise ValueError(
                 f"{shown(job.target)}: IN and OUT are the same; the input would be lost. Take "
                 "another OUT"
@@ -199,7 +203,7 @@ def with_noise(jobs: list[Job], out: Path, noise_out: Path) -> list[Job]:
 def is_done(job: Job, since: float = 0.0) -> bool:
     """Whether the target is there, newer than its source and not written before `since`."""
     results = [path for path in (job.target, job.noise) if path is not None]
-    if not all(path.is_file() for path in results):
+    if not all(os.path.isfile(path) for path in results):
         return False
     written = min(path.stat().st_mtime for path in results)
     source = Path(container_of(job.source))
@@ -208,4 +212,4 @@ def is_done(job: Job, since: float = 0.0) -> bool:
 
 def write_scp(jobs: list[Job], path: Path) -> None:
     """List the targets that exist, `uid path`."""
-    write_list(path, {job.uid: job.target for job in jobs if job.target.is_file()})
+    write_list(path, {job.uid: job.target for job in jobs if os.path.isfile(job.target)})

@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -46,7 +47,7 @@ def resumed(
         ValueError: another run is at work there, or it holds results that no run wrote.
     """
     stamp = out / WEIGHTS_STAMP
-    there = [job for job in jobs if job.target.exists()]
+    there = [job for job in jobs if os.path.isfile(job.target)]
     if there and not stamp.is_file() and not overwrite:
         raise ValueError(
             f"{out} holds {len(there)} files, such as {shown(there[0].target.name)}, that no run "
