@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     if not peers:
         need(args, "or --table NAME=DIR … to tabulate")
         given = {**options(args), "in_loss": trained_on(args)}
-        print(score(args.ref, args.inf, args.out, **given))
+        print(f"{args.out}: {score(args.ref, args.inf, args.out, **given)}")
     return 0
 
 
@@ -163,7 +163,7 @@ def run_peers(args: argparse.Namespace) -> dict[str, str]:
     for key in args.peer:
         folder = Path(args.out) / key
         enhanced = enhance_with(PEERS[key], noisy, folder, max(args.nj, 1))
-        print(score(args.ref, enhanced, folder, **options(args)))
+        print(f"{folder}: {score(args.ref, enhanced, folder, **options(args))}")
         folders[PEERS[key].name] = str(folder)
     return folders
 

@@ -151,7 +151,6 @@ def score(
             f"none of {len(uids)} files could be scored (e.g. {reason}); {quarantine.path} "
             "has the reasons"
         )
-    logging.info("%s: %s", out_dir, summary)
     return summary
 
 
