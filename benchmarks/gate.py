@@ -22,7 +22,7 @@ from espnet_hybridse.cli.arguments import device_of
 from espnet_hybridse.fileio.audio import read_audio, write_audio
 from espnet_hybridse.fileio.lists import read_list, write_list
 from espnet_hybridse.fileio.tables import Table
-from espnet_hybridse.inference.gate import GATES, decide_whole
+from espnet_hybridse.inference.gate import GATES
 from espnet_hybridse.scoring.engine import score
 from espnet_hybridse.scoring.metrics.character_accuracy import transcribe
 from espnet_hybridse.scoring.metrics.metric import Context
@@ -97,7 +97,7 @@ def noisy_table(
             done = {uid: out / f"{uid}.flac" for uid in noisy}
             for uid, path in tqdm(noisy.items(), f"noisy, gate {gate}"):
                 wav, fs = read_audio(path, "first")
-                shares.append(decide_whole(wav[None], fs).share if gate == "auto" else 1.0)
+                shares.append(enhancer.share_of(wav[None], fs))
                 write_audio(done[uid], enhancer(wav, fs), fs)
             write_list(out / "inf.scp", done)
             score(ref, out / "inf.scp", out / "scores", metrics, nj=nj)

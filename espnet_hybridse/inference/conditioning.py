@@ -4,15 +4,16 @@ With the gate off nothing is.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from espnet_hybridse.inference.gate import decide
+from espnet_hybridse.inference.gate import Decision, decide
 from espnet_hybridse.inference.level import Leveller
 from espnet_hybridse.inference.measures import Gauge
 from espnet_hybridse.inference.pauses import lower_pauses
+from espnet_hybridse.inference.second_look import Loudest
 from espnet_hybridse.inference.wordless import Heard, Listener, wordless
 
 
@@ -96,17 +97,28 @@ class RunningGate:
         blocks: (C, T_i) each.
         fs: rate in Hz.
         share: 0 to 1 where the decision was made before; None decides here.
+        look_again: what the network says of a decision and of the loudest that was heard.
     """
 
-    def __init__(self, blocks: Iterable[np.ndarray], fs: int, share: float | None):
+    def __init__(
+        self,
+        blocks: Iterable[np.ndarray],
+        fs: int,
+        share: float | None,
+        look_again: Callable[[Decision, Loudest], Decision] = lambda decision, _: decision,
+    ):
         self._blocks, self._gauge, self._share = blocks, Gauge(fs), share
+        self._loudest, self._look_again = Loudest(fs), look_again
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for block in self._blocks:
             if self._share is None:
                 self._gauge.add(block)
+                self._loudest.add(block)
             yield block
 
     def share(self) -> float:
         """Share of the enhanced signal, by what was heard so far."""
-        return decide(self._gauge.result()).share if self._share is None else self._share
+        if self._share is not None:
+            return self._share
+        return self._look_again(decide(self._gauge.result()), self._loudest).share

@@ -1,6 +1,7 @@
 """Enhancement of waveforms of any rate and length with a trained model."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 
 from espnet_hybridse.fileio.audio import RATES, nearest_rate
 from espnet_hybridse.inference.conditioning import Conditioning, RunningGate
-from espnet_hybridse.inference.gate import decide_whole
+from espnet_hybridse.inference.gate import Decision, decide_whole
 from espnet_hybridse.inference.network import Network
 from espnet_hybridse.inference.options import Options, piece_of
+from espnet_hybridse.inference.second_look import Loudest, change_db, most_of, reconsidered
 from espnet_hybridse.inference.shared_gain import apply_gain, reference
 from espnet_hybridse.inference.speech_detector import speech_detector
 from espnet_hybridse.inference.stream import (
@@ -63,6 +65,7 @@ class Enhancer:
         piece_s = piece_of(loaded.config) if options.segment_s is None else options.segment_s
         self.segment_s, self.overlap_s, self.lookahead_s = options.seconds(piece_s)
         self.network = Network(loaded, device, options)
+        self.clean_change_db = most_of(loaded.config)
         if options.gate != "off":
             speech_detector()  # what it lacks is said before the first file
         if options.safety is not None:
@@ -122,7 +125,7 @@ class Enhancer:
         rows = checked(wav)
         if not wav.size:
             return wav.copy()
-        share = self._share(rows, fs)
+        share = self.share_of(rows, fs)
         done = np.concatenate(list(self.stream([rows], fs, share, live=False)), axis=-1)
         return done.reshape(wav.shape).astype(wav.dtype)
 
@@ -145,7 +148,7 @@ class Enhancer:
         together = list(short) if fs in RATES else []
         rows = [short[index] for index in together]
         given = [None if shares is None else shares[index] for index in together]
-        taken = [self._share(row, fs, share) for row, share in zip(rows, given, strict=True)]
+        taken = [self.share_of(row, fs, share) for row, share in zip(rows, given, strict=True)]
         care = [Conditioning(fs, self.options.gate != "off") for _ in rows]
         done = dict(zip(together, self._pieces(rows, fs, care, taken), strict=True))
         return [
@@ -153,11 +156,24 @@ class Enhancer:
             for index, wav in enumerate(wavs)
         ]
 
-    def _share(self, rows: np.ndarray, fs: int, share: float | None = None) -> float:
-        """Share of the enhanced signal in a recording (C, T)."""
+    def share_of(self, rows: np.ndarray, fs: int, share: float | None = None) -> float:
+        """Share of the enhanced signal in a recording (C, T): `share`, or what the gate says."""
         if share is not None or self.options.gate == "off":
             return 1.0 if share is None else share
-        return decide_whole(rows, fs).share
+        loudest = Loudest(fs)
+        loudest.add(rows)
+        return self.look_again(decide_whole(rows, fs), loudest).share
+
+    def look_again(self, decision: Decision, loudest: Loudest) -> Decision:
+        """The gate's decision after the network has heard the loudest of what seems to be clean."""
+        most, mixed = self.clean_change_db, self.options.share
+        if most is None or decision.share == 1.0 or not (decision.measures and mixed):
+            return decision
+        if loudest.change_db is None:
+            dry = loudest.wav()
+            wet = np.concatenate(list(self.stream([dry], loudest.fs, 1.0, live=False)))
+            loudest.change_db = change_db(dry, wet) - 20 * log10(mixed)
+        return reconsidered(decision, loudest.change_db - decision.measures.level_db, most)
 
     def stream(
         self,
@@ -187,7 +203,8 @@ class Enhancer:
         flat: list[bool] = []
         counted = Counted(checked_blocks(blocks, flat))
         model_fs = nearest_rate(fs)
-        gate = RunningGate(counted, fs, 1.0 if self.options.gate == "off" else share)
+        share = 1.0 if self.options.gate == "off" else share
+        gate = RunningGate(counted, fs, share, self.look_again)
         inner = resample_blocks(gate, fs, model_fs)
         segment, overlap, shared = self.lengths(model_fs)
         pieces = self._enhanced(cut_pieces(inner, segment, shared), model_fs, gate, live)

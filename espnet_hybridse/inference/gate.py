@@ -53,12 +53,15 @@ class Decision:
         chance: that the recording is clean speech, 0 to 1.
         because: the measure that spoke most for that.
         measures: all of them; None where too little was heard.
+        change_db: what the network changes in the loudest seconds, in dB re the level of the
+            speech; None where nobody looked (:mod:`espnet_hybridse.inference.second_look`).
     """
 
     share: float
     chance: float
     because: str
     measures: Measures | None
+    change_db: float | None = None
 
     def as_dict(self) -> dict[str, object]:
         """For the record."""
@@ -67,6 +70,7 @@ class Decision:
             "share": round(self.share, 3),
             "chance_clean": round(self.chance, 3),
             "because": self.because,
+            "change_db": None if self.change_db is None else round(self.change_db, 1),
             "measures": measures,
         }
 

@@ -9,6 +9,7 @@ import yaml
 
 from espnet_hybridse.fileio.checksum import file_sha256
 from espnet_hybridse.fileio.lists import atomic_path, write_json
+from espnet_hybridse.inference.second_look import KEY as CLEAN_CHANGE
 from espnet_hybridse.model.branch import FUSED, GEN, HYBRID
 from espnet_hybridse.model.files import HASHES, ModelFiles
 from espnet_hybridse.model.loading import read_weights
@@ -126,6 +127,8 @@ def model_config(config: Mapping[str, object]) -> dict:
     kept["criterions"] = [c for c in config["criterions"] if c["name"] != "sqa"]
     kept["model_conf"] = config.get("model_conf") or {}
     kept["init"] = None
+    if CLEAN_CHANGE in config:
+        kept[CLEAN_CHANGE] = config[CLEAN_CHANGE]
     return kept
 
 

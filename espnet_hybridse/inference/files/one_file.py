@@ -16,6 +16,7 @@ from espnet_hybridse.inference.files.loudness import Loudness
 from espnet_hybridse.inference.files.output import Output, Written, write_result
 from espnet_hybridse.inference.gate import Decision, decide
 from espnet_hybridse.inference.measures import Gauge
+from espnet_hybridse.inference.second_look import Loudest
 
 FAULTS = (BadAudio, OSError, RuntimeError, ValueError, MemoryError, AssertionError)
 """What a file may raise that goes to quarantine."""
@@ -77,6 +78,7 @@ class Look:
         peak: largest magnitude.
         power: mean square.
         gauge: what was measured.
+        loudest: its loudest seconds.
         loudness: in LUFS, where it was asked for.
         warnings: about it.
     """
@@ -85,6 +87,7 @@ class Look:
     peak: float
     power: float
     gauge: Gauge
+    loudest: Loudest
     loudness: float | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -105,10 +108,11 @@ def look_at(job: Job, output: Output, keep: list[np.ndarray] | None = None) -> L
     """
     energy = 0.0
     with open_audio(job.source) as file:
-        gauge = Gauge(file.info.fs)
+        gauge, loudest = Gauge(file.info.fs), Loudest(file.info.fs)
         meter = Loudness(file.info.fs, file.info.channels) if output.loudness == "keep" else None
         for block in file.blocks():
             gauge.add(block)
+            loudest.add(block)
             energy += float(np.square(block, dtype=np.float64).sum())
             if meter is not None:
                 meter.add(block)
@@ -118,7 +122,8 @@ def look_at(job: Job, output: Output, keep: list[np.ndarray] | None = None) -> L
     if not info.frames:
         raise BadAudio("holds no sample")
     power = energy / (info.frames * info.channels)
-    look = Look(info, file.peak, power, gauge, meter.value() if meter else None, warnings)
+    lufs = meter.value() if meter else None
+    look = Look(info, file.peak, power, gauge, loudest, lufs, warnings)
     if look.silent:
         look.warnings.append("silent: written as it is")
     elif info.seconds < MIN_SECONDS:
@@ -222,7 +227,7 @@ def decision_of(enhancer: Enhancer, look: Look) -> Decision | None:
     """The gate's decision about a file; None where it is off."""
     if enhancer.options.gate == "off" or look.silent:
         return None
-    return decide(look.gauge.result())
+    return enhancer.look_again(decide(look.gauge.result()), look.loudest)
 
 
 class Kept:
