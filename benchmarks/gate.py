@@ -23,6 +23,8 @@ from espnet_hybridse.fileio.audio import read_audio, write_audio
 from espnet_hybridse.fileio.lists import read_list, write_list
 from espnet_hybridse.fileio.tables import Table
 from espnet_hybridse.inference.gate import GATES
+from espnet_hybridse.inference.measures import Gauge
+from espnet_hybridse.inference.second_look import KEY, Loudest
 from espnet_hybridse.scoring.engine import score
 from espnet_hybridse.scoring.metrics.character_accuracy import transcribe
 from espnet_hybridse.scoring.metrics.metric import Context
@@ -53,15 +55,25 @@ def level_db(wav: np.ndarray) -> float:
     return 10 * math.log10(float(np.square(wav, dtype=np.float64).mean()) + 1e-20)
 
 
+def network_change_db(enhancer: Enhancer, wav: np.ndarray, fs: int) -> float:
+    """What the network changes in the loudest seconds of clean speech (T,), in dB re its level."""
+    loudest, gauge = Loudest(fs), Gauge(fs)
+    loudest.add(wav[None])
+    gauge.add(wav[None])
+    measures = gauge.result()
+    return enhancer.change_of(loudest) - measures.level_db if measures else -math.inf
+
+
 def clean_table(enhancers: dict[str, Enhancer], files: dict[str, str]) -> Table:
     rows = []
     for gate, enhancer in enhancers.items():
-        changes, pesq, same = [], [], 0
+        changes, pesq, most, same = [], [], [], 0
         for uid, path in tqdm(files.items(), f"clean, gate {gate}"):
             wav, fs = read_audio(path, "first")
             out = enhancer(wav, fs)
             same += bool(np.array_equal(out, wav))
             changes.append(log_spectral_change(wav, out, fs))
+            most.append(network_change_db(enhancer, wav, fs))
             try:
                 pesq.append(METRICS["PESQ"].compute(out, wav, fs, Context(uid)))
             except Exception:  # no speech in it, or not installed
@@ -73,6 +85,7 @@ def clean_table(enhancers: dict[str, Enhancer], files: dict[str, str]) -> Table:
                 "same": same,
                 "change": float(np.mean(changes)),
                 "worst": float(np.max(changes)),
+                "most": float(np.max(most)),
                 "pesq": float(np.mean(pesq)) if pesq else None,
             }
         )
@@ -82,6 +95,7 @@ def clean_table(enhancers: dict[str, Enhancer], files: dict[str, str]) -> Table:
         "same": ("left as they were", "{}"),
         "change": ("log-spectral change (dB)", "{:.2f}"),
         "worst": ("worst (dB)", "{:.2f}"),
+        "most": (KEY, "{:.1f}"),
         "pesq": ("PESQ", "{:.2f}"),
     }
     return Table.of(rows, columns)

@@ -166,14 +166,19 @@ class Enhancer:
 
     def look_again(self, decision: Decision, loudest: Loudest) -> Decision:
         """The gate's decision after the network has heard the loudest of what seems to be clean."""
-        most, mixed = self.clean_change_db, self.options.share
-        if most is None or decision.share == 1.0 or not (decision.measures and mixed):
+        most = self.clean_change_db
+        unasked = decision.share == 1.0 or not decision.measures or not self.options.share
+        if most is None or unasked:
             return decision
+        return reconsidered(decision, self.change_of(loudest) - decision.measures.level_db, most)
+
+    def change_of(self, loudest: Loudest) -> float:
+        """Power of what the network changes in the loudest of a recording, in dB re full scale."""
         if loudest.change_db is None:
             dry = loudest.wav()
             wet = np.concatenate(list(self.stream([dry], loudest.fs, 1.0, live=False)))
-            loudest.change_db = change_db(dry, wet) - 20 * log10(mixed)
-        return reconsidered(decision, loudest.change_db - decision.measures.level_db, most)
+            loudest.change_db = change_db(dry, wet) - 20 * log10(self.options.share)
+        return loudest.change_db
 
     def stream(
         self,
