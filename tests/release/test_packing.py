@@ -65,6 +65,14 @@ def test_shipped_weights_open_where_there_is_no_gpu(branch):
     assert all(value.device.type == "cpu" for value in stored.values())
 
 
+def test_how_much_a_model_changes_clean_speech_travels_with_it(tmp_path):
+    models = [f"--{name}={DEFAULT_MODEL / name}" for name in ("disc", "gen", "hybrid")]
+    assert main(["pack", *models, f"--tokens={DEFAULT_MODEL / 'tokens'}", f"--out={tmp_path}"]) == 0
+    for name in ("disc", "gen", "hybrid"):
+        said = Enhancer.from_pretrained(tmp_path, branch=name).clean_change_db
+        assert said == Enhancer.from_pretrained(branch=name).clean_change_db < -20
+
+
 def test_changed_bytes_are_refused(packed, tmp_path):
     import shutil
 
