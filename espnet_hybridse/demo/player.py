@@ -8,6 +8,7 @@ from espnet_hybridse.demo.scores import SCALES, SECONDS
 from espnet_hybridse.demo.studio import Outcome, Progress, Shown
 from espnet_hybridse.inference.gate import Decision
 from espnet_hybridse.inference.measures import Measures
+from espnet_hybridse.inference.second_look import KEY
 
 SCRIPT, STYLE = (Path(__file__).with_name(name) for name in ("player.js", "page.css"))
 SAVE = (
@@ -120,8 +121,13 @@ def gate_text(decision: Decision | None) -> str:
     taken = f"takes {100 * decision.share:.0f} % of the enhancement"
     if decision.measures is None:
         return f"{taken}: {decision.because}"
-    because = MEASURES.get(decision.because, decision.because)
     seen = _seen(decision.measures)
+    if decision.because == KEY:
+        return (
+            f"{taken}: it measures as clean speech (a chance of {decision.chance:.2f}), but the "
+            f"network changes more in it, {decision.change_db:.0f} dB. {seen}"
+        )
+    because = MEASURES.get(decision.because, decision.because)
     return f"{taken}; clean speech with a chance of {decision.chance:.2f}, by its {because}. {seen}"
 
 

@@ -8,6 +8,7 @@ import soundfile
 import yaml
 
 from espnet_hybridse import Enhancer
+from espnet_hybridse.demo.player import gate_text
 from espnet_hybridse.fileio.audio import read_audio
 from espnet_hybridse.fileio.decode import read_info
 from espnet_hybridse.inference.files.jobs import Job
@@ -69,6 +70,13 @@ def test_a_decision_is_changed_only_upwards():
     changed = reconsidered(decision, -20.0, -29.0)
     assert (changed.because, changed.as_dict()["change_db"]) == (KEY, -20.0)
     assert reconsidered(decision, -40.0, -29.0).because == "snr_db"
+
+
+def test_the_demo_says_what_decided(clean):
+    decision = reconsidered(decide_whole(clean[None], 16000), -20.0, -29.0)
+    text = gate_text(decision)
+    assert "takes 100 % of the enhancement: it measures as clean speech" in text
+    assert "but the network changes more in it, -20 dB. Speech at" in text
 
 
 def test_an_offset_is_no_change():
