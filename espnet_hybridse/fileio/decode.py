@@ -230,7 +230,8 @@ def _decoder(path: str | Path) -> Decoder:
     if str(path).rstrip().endswith("|"):
         raise BadAudio("a command, not a file; commands in lists are not run")
     if not is_there(path):
-        raise BadAudio("unreadable: no such file")
+        what = "a folder, pipe or device" if os.path.exists(path) else "no such file"
+        raise BadAudio(f"unreadable: {what}")
     raw = HEADERLESS.get(Path(path).suffix.lower())
     with _as_bad_audio("unreadable"):
         start, size = _place(path)

@@ -269,6 +269,13 @@ def test_a_file_that_kills_its_worker_is_found(monkeypatch):
     assert {result.job.uid for result in results if result.reason} == {"03", "17"}
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_named(tmp_path, make):
+    make(tmp_path / "a.wav")
+    with pytest.raises(BadAudio, match="unreadable: a folder, pipe or device"):
+        read_info(tmp_path / "a.wav")
+
+
 def test_a_broken_link_is_named_not_passed_over(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "link.wav").symlink_to("gone.wav")
