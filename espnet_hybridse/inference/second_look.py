@@ -19,8 +19,9 @@ from espnet_hybridse.inference.gate import Decision
 KEY = "clean_change_db"
 LOOK_S = 6.0
 """The loudest so many seconds of a recording are looked at: where speech is, and cheap."""
-WIDTH_DB = 2.0
-"""Above the most that clean speech is changed by, the share rises to 1 over these dB."""
+MARGIN_DB, WIDTH_DB = 1.0, 2.0
+"""So far above the most that clean speech was changed by the share begins to rise, and so much
+further it is 1. The margin is for clean speech that was not among it."""
 
 
 def most_of(config: Mapping[str, Any]) -> float | None:
@@ -91,7 +92,7 @@ def reconsidered(decision: Decision, change: float, most: float) -> Decision:
         change: power of that in dB re the level of the speech.
         most: the most that clean speech is changed by, in dB likewise.
     """
-    share = float(np.clip((change - most) / WIDTH_DB, 0.0, 1.0))
+    share = float(np.clip((change - most - MARGIN_DB) / WIDTH_DB, 0.0, 1.0))
     if share <= decision.share:
         return replace(decision, change_db=change)
     return replace(decision, share=share, because=KEY, change_db=change)

@@ -65,7 +65,7 @@ def test_what_was_heard_of_the_network_is_forgotten_with_the_seconds():
 
 def test_a_decision_is_changed_only_upwards():
     decision = Decision(0.4, 0.5, "snr_db", None)
-    shares = [reconsidered(decision, change, -29.0).share for change in (-40, -28.5, -28, -27, 0)]
+    shares = [reconsidered(decision, change, -29.0).share for change in (-40, -27.5, -27, -26, 0)]
     assert shares == [0.4, 0.4, 0.5, 1.0, 1.0]
     changed = reconsidered(decision, -20.0, -29.0)
     assert (changed.because, changed.as_dict()["change_db"]) == (KEY, -20.0)
