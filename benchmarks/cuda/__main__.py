@@ -1,4 +1,4 @@
-"""What only a GPU can show, in some three minutes: one line a check, code 1 if one fails.
+"""What only a GPU can show, in a minute and a half: one line a check, code 1 if one fails.
 
     python -m benchmarks.cuda [--only NAME ...] [--device cuda:0] [--work DIR]
 

@@ -18,29 +18,29 @@ OTHERS = {
 }
 
 
+def both_precisions(bench, branch: str, *options: str) -> str:
+    """The losses of a branch's training in float32 and in bfloat16."""
+    one = finite(bench.train(bench.run(branch, branch), *options))
+    two = finite(bench.train(bench.run(branch, f"{branch}_amp", use_amp=True), *options))
+    return f"float32 {one}; amp {two}"
+
+
 @check
 def train_disc(bench):
     """Dis., float32 and bfloat16: an epoch, its validation and its checkpoints."""
-    one = finite(bench.train(bench.run("disc", "disc")))
-    two = finite(bench.train(bench.run("disc", "disc_amp", use_amp=True)))
-    return f"float32 {one}; amp {two}"
+    return both_precisions(bench, "disc")
 
 
 @check
 def train_gen(bench):
     """Gen., float32 and bfloat16, half of its batches on its own history."""
-    half = ("--separator_conf", "free_running_prob=0.5")
-    one = finite(bench.train(bench.run("gen", "gen"), *half))
-    two = finite(bench.train(bench.run("gen", "gen_amp", use_amp=True), *half))
-    return f"float32 {one}; amp {two}"
+    return both_precisions(bench, "gen", "--separator_conf", "free_running_prob=0.5")
 
 
 @check
 def train_hybrid(bench):
     """The fusion, its branches run on the fly, float32 and bfloat16."""
-    one = finite(bench.train(bench.run("hybrid", "hybrid")))
-    two = finite(bench.train(bench.run("hybrid", "hybrid_amp", use_amp=True)))
-    return f"float32 {one}; amp {two}"
+    return both_precisions(bench, "hybrid")
 
 
 @check

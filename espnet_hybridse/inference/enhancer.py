@@ -167,8 +167,7 @@ class Enhancer:
     def look_again(self, decision: Decision, loudest: Loudest) -> Decision:
         """The gate's decision after the network has heard the loudest of what seems to be clean."""
         most = self.clean_change_db
-        unasked = decision.share == 1.0 or not decision.measures or not self.options.share
-        if most is None or unasked:
+        if most is None or decision.share == 1.0 or not decision.measures or not self.options.share:
             return decision
         return reconsidered(decision, self.change_of(loudest) - decision.measures.level_db, most)
 
