@@ -95,6 +95,22 @@ class Measures:
         return {name: float(f"{value:.4g}") for name, value in asdict(self).items()}
 
 
+class OneChannel:
+    """One channel for many, block by block: (C, n) -> (n,)."""
+
+    def __init__(self):
+        self._channel: int | None = None
+
+    def __call__(self, block: np.ndarray) -> np.ndarray:
+        """The channels' average; where they cancel out, that one which was loudest first."""
+        average = block.mean(0)
+        if self._channel is None and block.any():
+            powers = np.square(block).mean(1)
+            cancelled = np.square(average).mean() < CANCELLED * powers.mean()
+            self._channel = int(powers.argmax()) if cancelled else ALL
+        return average if self._channel in (None, ALL) else block[self._channel]
+
+
 class Gauge:
     """Takes a recording block by block.
 
@@ -116,7 +132,7 @@ class Gauge:
         flat = (self._hz > FLATNESS_HZ[0]) & (self._hz < min(FLATNESS_HZ[1], 0.45 * fs))
         self._flat = flat
         self._scale: float | None = None
-        self._channel: int | None = None
+        self._one_channel = OneChannel()
         self._rest = np.zeros(0)
         self._frames = 0
         bins = LEVELS.size - 1
@@ -145,15 +161,6 @@ class Gauge:
         self._rest = np.concatenate([self._rest, wav / self._scale])
         if self._rest.size > self.fs:  # many frames at once cost less
             self._measure()
-
-    def _one_channel(self, block: np.ndarray) -> np.ndarray:
-        """The channels' average; where they cancel out, that one which was loudest first."""
-        average = block.mean(0)
-        if self._channel is None and block.any():
-            powers = np.square(block).mean(1)
-            cancelled = np.square(average).mean() < CANCELLED * powers.mean()
-            self._channel = int(powers.argmax()) if cancelled else ALL
-        return average if self._channel in (None, ALL) else block[self._channel]
 
     def _measure(self) -> None:
         """Measure the whole frames of what waits."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from espnet_hybridse.inference.frames import in_db
 from espnet_hybridse.inference.gate import Decision
+from espnet_hybridse.inference.measures import OneChannel
 
 KEY = "clean_change_db"
 LOOK_S = 6.0
@@ -37,7 +38,7 @@ def most_of(config: Mapping[str, Any]) -> float | None:
 
 
 class Loudest:
-    """The loudest :data:`LOOK_S` seconds of the loudest channel of what it hears.
+    """The loudest :data:`LOOK_S` seconds of what it hears, in the one channel that was measured.
 
     Args:
         fs: rate in Hz.
@@ -49,6 +50,7 @@ class Loudest:
     def __init__(self, fs: int):
         self.fs = fs
         self.change_db: float | None = None
+        self._one_channel = OneChannel()
         self._size = round(LOOK_S * fs)
         self._coming: list[np.ndarray] = []
         self._count = 0
@@ -56,11 +58,12 @@ class Loudest:
 
     def add(self, block: np.ndarray) -> None:
         """Hear (C, n), which follows what came before."""
-        while block.shape[1]:
-            part = block[:, : self._size - self._count]
+        wav = self._one_channel(block)
+        while wav.size:
+            part = wav[: self._size - self._count]
             self._coming.append(part)
-            self._count += part.shape[1]
-            block = block[:, part.shape[1] :]
+            self._count += part.size
+            wav = wav[part.size :]
             if self._count == self._size:
                 self._compare()
                 self._coming, self._count = [], 0
@@ -72,11 +75,10 @@ class Loudest:
         return self._best
 
     def _compare(self) -> None:
-        rows = np.concatenate(self._coming, axis=1)
-        energies = np.square(rows, dtype=np.float64).sum(1)
-        if energies.max() > self._energy:
-            self._best, self._energy = rows[energies.argmax()].copy(), float(energies.max())
-            self.change_db = None
+        wav = np.concatenate(self._coming)
+        energy = float(np.square(wav, dtype=np.float64).sum())
+        if energy > self._energy:
+            self._best, self._energy, self.change_db = wav, energy, None
 
 
 def change_db(dry: np.ndarray, wet: np.ndarray) -> float:

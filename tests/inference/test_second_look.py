@@ -42,14 +42,14 @@ def saying(models, tmp_path):
 
 
 @pytest.mark.parametrize("size", [100, 4000, 10**6])
-def test_the_loudest_seconds_of_the_loudest_channel(size):
+def test_the_loudest_seconds_of_the_channels_average(size):
     rng = np.random.default_rng(0)
     levels = np.repeat([[0.1, 0.3, 0.2], [0.1, 0.1, 0.4]], 6000, axis=1)
     wav = (levels * rng.standard_normal(levels.shape)).astype(np.float32)
     loudest = Loudest(1000)
     for start in range(0, wav.shape[1], size):
         loudest.add(wav[:, start : start + size])
-    np.testing.assert_array_equal(loudest.wav(), wav[1, 12000:])
+    np.testing.assert_array_equal(loudest.wav(), wav.mean(0)[12000:])
 
 
 def test_what_was_heard_of_the_network_is_forgotten_with_the_seconds():
@@ -103,6 +103,15 @@ def test_a_network_that_changes_little_overrules_the_gate(clean, saying, models,
             assert (result.decision.change_db is None) == (value is None)
         np.testing.assert_allclose(soundfile.read(job.target)[0], whole, atol=1e-6)
         assert (np.abs(whole - enhanced).max() < np.abs(whole - clean).max()) == (share == 1)
+
+
+def test_speech_in_one_of_two_channels_is_judged_as_by_itself(clean, saying):
+    enhancer, changes = Enhancer.from_pretrained(saying(60)), []
+    for rows in (clean[None], np.stack([0 * clean, clean]), np.stack([clean, -clean])):
+        loudest = Loudest(16000)
+        loudest.add(rows)
+        changes.append(enhancer.look_again(decide_whole(rows, 16000), loudest).change_db)
+    assert changes[1:] == pytest.approx(changes[:1] * 2, abs=1.1)
 
 
 def test_the_share_that_is_mixed_in_plays_no_part(clean, saying):
