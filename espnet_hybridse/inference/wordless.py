@@ -28,6 +28,10 @@ LEAST_S = 2.0
 """What must have been heard before anything counts as without words."""
 MAYBE = 0.35
 """Largest chance of speech in the input within reach, from which on somebody may speak."""
+LIKELY = 0.6
+"""Below that the input may still hold no speech, if the output holds hardly any:"""
+HARDLY = 0.1
+"""at most that share of its frames within reach."""
 SPEECH = 0.5
 """Chance from which on a frame of the output counts as speech."""
 MURMUR, TALK = 0.2, 0.3
@@ -111,11 +115,13 @@ def wordless(heard: Heard, output: Listener, dry: np.ndarray, wet: np.ndarray) -
         dry, wet: the piece and what the network made of it, (T,).
     """
     most = heard.most()
-    if not (most < MAYBE).any():
+    if not (most < LIKELY).any():
         return np.zeros(most.size)
     hop, made = hop_of(output.fs), output.heard()
-    talk = rise(made.share(REACH_S), MURMUR, TALK)
+    share = made.share(REACH_S)
     word = -least(-rise(made.share(WORD_S), FEW, MOST), frames_of(BESIDE_S))
     taken = taken_db(power(dry, hop), power(wet, hop), frames_of(REACH_S))
     nothing = rise(taken, SOME_DB, MOST_DB)
-    return (most < MAYBE) * np.maximum(nothing, (1 - talk) * (1 - word))
+    murmur = (1 - rise(share, MURMUR, TALK)) * (1 - word)
+    hardly = (1 - rise(share, 0.0, HARDLY)) * (1 - word)
+    return np.where(most < MAYBE, np.maximum(nothing, murmur), (most < LIKELY) * hardly)

@@ -14,7 +14,7 @@ from espnet_hybridse.inference.level import Leveller
 from espnet_hybridse.inference.measures import Gauge
 from espnet_hybridse.inference.pauses import lower_pauses
 from espnet_hybridse.inference.speech_detector import FRAME, SpeechDetector, chance_of_speech
-from espnet_hybridse.inference.wordless import Listener, wordless
+from espnet_hybridse.inference.wordless import Heard, Listener, wordless
 
 SPEECH = Path(__file__).parents[1] / "data" / "speech"
 
@@ -247,6 +247,15 @@ def test_both_ears_must_hear_nothing_where_the_network_kept_the_sound(speech):
     audible = heard(dry + loud).heard()
     assert not wordless(audible, heard(dry), dry, dry).any(), "the network lost the speech"
     np.testing.assert_array_equal(lower_pauses(dry, dry, 16000, np.zeros(500)), dry)
+
+
+def test_where_the_input_is_in_doubt_hardly_anything_may_be_heard_in_the_output(speech):
+    dry, loud = noise(10 * 16000), np.resize(speech, 10 * 16000)
+    doubtful, likely = (Heard(np.full(500, chance), 500) for chance in (0.5, 0.65))
+    assert wordless(doubtful, heard(dry), dry, dry).min() == 1.0
+    assert not wordless(likely, heard(dry), dry, dry).any()
+    # Of noise alone this would be a murmur (above); here it may be what is left of a voice.
+    assert not wordless(doubtful, heard(0.04 * loud), dry, 0.04 * loud).any()
 
 
 def test_a_word_stays_beside_seconds_of_noise(speech):
