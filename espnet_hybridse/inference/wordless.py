@@ -118,10 +118,9 @@ def wordless(heard: Heard, output: Listener, dry: np.ndarray, wet: np.ndarray) -
     if not (most < LIKELY).any():
         return np.zeros(most.size)
     hop, made = hop_of(output.fs), output.heard()
-    share = made.share(REACH_S)
+    share, sure = made.share(REACH_S), most < MAYBE
+    talk = np.where(sure, rise(share, MURMUR, TALK), rise(share, 0.0, HARDLY))
     word = -least(-rise(made.share(WORD_S), FEW, MOST), frames_of(BESIDE_S))
     taken = taken_db(power(dry, hop), power(wet, hop), frames_of(REACH_S))
-    nothing = rise(taken, SOME_DB, MOST_DB)
-    murmur = (1 - rise(share, MURMUR, TALK)) * (1 - word)
-    hardly = (1 - rise(share, 0.0, HARDLY)) * (1 - word)
-    return np.where(most < MAYBE, np.maximum(nothing, murmur), (most < LIKELY) * hardly)
+    nothing = sure * rise(taken, SOME_DB, MOST_DB)
+    return (most < LIKELY) * np.maximum(nothing, (1 - talk) * (1 - word))
